@@ -1,0 +1,270 @@
+//! The audio engine on pinned cores: the front door.
+//!
+//! ```text
+//!  call ── Command ──► courier ──ring──► worker (one thread a core) ──ring──► courier ── Event ──► call
+//!                                         │  sockets in → graphs → sockets out, on a grid of 1 ms
+//!                                         └─ a pair of rings for every bot's stream (`StreamEnd`)
+//! ```
+//!
+//! A worker owns the sockets, ports and links of its calls. Ports are passive; links say who hears whom;
+//! links that end in one inlet are summed there. A worker never waits, locks, allocates or logs per packet.
+//!
+//! What it deliberately does not know: what a call is for, what SIP is, what stands on the bot's socket.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::ids::PortId;
+use crate::units::{Digit, Gain, SampleRate};
+
+/// What the engine keeps to.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Cores the workers are pinned to; one worker each. Empty: one worker, not pinned.
+    pub cores: Vec<usize>,
+    /// Ask for SCHED_FIFO.
+    pub realtime: bool,
+    /// Even ports of this range carry RTP, one a leg.
+    pub ports: std::ops::RangeInclusive<u16>,
+    /// Address RTP sockets are bound to; absent: the one that faces the peer.
+    pub bind: Option<IpAddr>,
+    /// Differentiated services code point of RTP, 46.
+    pub dscp: u8,
+    /// Longest wait for a missing packet.
+    pub jitter_max: Duration,
+}
+
+/// What a call tells the engine. A command for a port that is gone changes nothing.
+#[derive(Debug)]
+pub enum Command {
+    /// A port begins to exist. Its graph begins with its first port.
+    Open(PortId, Spec),
+    /// An RTP port's peer changed (a new SDP).
+    Change(PortId, Box<RtpSpec>),
+    /// `to` hears `from`.
+    Link(Link),
+    /// It no longer does.
+    Unlink(Link),
+    /// The port ends: `Event::Closed` with its counts follows.
+    Close(PortId),
+}
+
+/// `to` hears `from`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Link {
+    /// Who speaks.
+    pub from: PortId,
+    /// Who hears.
+    pub to: PortId,
+    /// Which of its ears: 0, or 1 where voices stay apart.
+    pub inlet: u8,
+    /// How loud.
+    pub gain: Gain,
+}
+
+impl Link {
+    /// As loud as it came, into the first inlet.
+    pub const fn plain(from: PortId, to: PortId) -> Self {
+        Self { from, to, inlet: 0, gain: Gain::UNITY }
+    }
+}
+
+/// G.711 variants (RFC 3551 §4.5.14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum G711 {
+    /// PCMU, static payload type 0.
+    Mu,
+    /// PCMA, static payload type 8.
+    A,
+}
+
+/// What an RTP port is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RtpSpec {
+    /// Where the SDP says media goes.
+    pub remote: SocketAddr,
+    /// What we send and expect.
+    pub codec: G711,
+    /// Its payload type.
+    pub payload_type: u8,
+    /// The other G.711 variant and its payload type, when both stood in our own offer.
+    pub also: Option<(G711, u8)>,
+    /// Payload type of telephone-event at 8000 Hz.
+    pub telephone_event: Option<u8>,
+    /// Milliseconds a packet we send: 10, 20, 30, 40 or 60.
+    pub ptime_ms: u8,
+    /// We send audio (the SDP direction allows it).
+    pub send: bool,
+    /// We expect audio.
+    pub receive: bool,
+    /// From whom we learn where to send.
+    pub latch: Latch,
+    /// No RTP for so long is told as `Event::Silent`; zero: never.
+    pub timeout: Duration,
+}
+
+/// Who may teach us where the peer really is (sip-trunk.md section 11.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Latch {
+    /// How willing we are.
+    pub mode: LatchMode,
+    /// Source address of the signalling.
+    pub signalling: IpAddr,
+    /// Further networks (`media_peers`).
+    pub networks: Vec<IpNet>,
+}
+
+/// `latch` of a trunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LatchMode {
+    /// The SDP address and port only.
+    Strict,
+    /// SDP address, signalling address or `media_peers`, any port.
+    #[default]
+    Auto,
+    /// Anyone.
+    Any,
+}
+
+/// What the engine tells a call.
+#[derive(Debug)]
+pub enum Event {
+    /// The first audio packet of the peer was taken.
+    FirstIn(PortId),
+    /// The first audio that is not our own silence went out to the peer.
+    FirstOut(PortId),
+    /// A key was pressed and released.
+    Digit(PortId, Digit, Duration),
+    /// No RTP for the port's `timeout`.
+    Silent(PortId),
+    /// All a bot left behind when its session ended has been played.
+    Drained(PortId),
+    /// The port is closed.
+    Closed(PortId, Box<Counts>),
+}
+
+/// What a port counted, told when it closes.
+#[derive(Clone, Debug)]
+pub enum Counts {
+    /// Of an RTP port.
+    Rtp(RtpCounts),
+    /// Of a stream port.
+    Stream(StreamCounts),
+}
+
+/// What an RTP port counted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RtpCounts {
+    /// Packets of the peer that were taken.
+    pub packets_in: u64,
+    /// Their octets of payload.
+    pub bytes_in: u64,
+    /// Never came.
+    pub lost: u64,
+    /// Came after their place was concealed.
+    pub late: u64,
+    /// Came twice.
+    pub duplicated: u64,
+    /// Came after a later one, in time.
+    pub reordered: u64,
+    /// From a source that is not the call's.
+    pub foreign: u64,
+    /// Not RTP of this session: version, payload type, lengths.
+    pub malformed: u64,
+    /// Milliseconds concealed or silent for want of packets.
+    pub concealed_ms: u64,
+    /// Interarrival jitter (RFC 3550 §A.8) in milliseconds.
+    pub jitter_ms: f64,
+    /// Longest time between two packets.
+    pub longest_gap_ms: u64,
+    /// Packets sent.
+    pub packets_out: u64,
+    /// Octets of payload sent.
+    pub bytes_out: u64,
+    /// Packets the kernel did not take.
+    pub send_failed: u64,
+}
+
+/// What a stream port counted; samples at the stream's rate.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StreamCounts {
+    /// Samples given to the session.
+    pub heard: u64,
+    /// Samples the session did not take in time, lost.
+    pub heard_lost: u64,
+    /// Samples of the bot that went out to the caller.
+    pub played: u64,
+    /// Samples dropped by `clear`.
+    pub cleared: u64,
+    /// Times the queue ran empty within an utterance.
+    pub starved: u64,
+    /// Longest of them in milliseconds.
+    pub longest_starvation_ms: u64,
+    /// Marks reached by playing.
+    pub marks_played: u64,
+    /// Marks given back by a clear.
+    pub marks_cleared: u64,
+}
+
+/// What the session orders of its stream port, in order.
+#[derive(Debug)]
+pub enum Play {
+    /// Audio at the stream's rate, after everything before it.
+    Audio(Vec<i16>),
+    /// Tell when everything before it has been sent; numbered by the session.
+    Mark(u32),
+    /// Drop everything before it; its marks are told as cleared.
+    Clear,
+    /// No more will come: play what is there up to this many samples of audio ordered since the stream began
+    /// (what follows is digital silence), then tell the call `Event::Drained`.
+    Finish {
+        /// Samples, counted over all `Audio` ever ordered, cleared ones included.
+        until: u64,
+    },
+}
+
+/// What a stream port tells its session besides audio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// A mark's turn came.
+    Mark {
+        /// Its number.
+        mark: u32,
+        /// Why.
+        how: Reached,
+    },
+    /// The caller pressed a key.
+    Digit {
+        /// Which.
+        digit: Digit,
+        /// How long it was held.
+        held: Duration,
+    },
+}
+
+/// Why a mark comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// The last sample before it has been sent to the caller.
+    Played,
+    /// A clear dropped what stood before it.
+    Cleared,
+    /// Nothing stood before it.
+    Idle,
+}
+
+/// What a stream port keeps to.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamSpec {
+    /// Rate of the bot.
+    pub rate: SampleRate,
+    /// Audio queued before an utterance begins to play; playing also begins so long after its first sample came.
+    pub prebuffer: Duration,
+}
+
+/// A port as it is opened: its sockets and rings come with it, by value.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Spec {}

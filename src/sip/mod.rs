@@ -1,0 +1,331 @@
+//! SIP signalling: the front door.
+//!
+//! ```text
+//!            bytes                Event ─► the call (through the switchboard)
+//!  io ──► message ──► transaction ──► dialog ──► endpoint
+//!            bytes ◄──────────────────────────── Command ◄─ the call
+//! ```
+//!
+//! The endpoint is told of datagrams, of commands and of time; it tells what to transmit and what happened.
+//! It judges everything up to step 9 of sip-trunk.md section 4 (source, flood, method, Require, merged
+//! requests, drain, body type), keeps transactions and dialogs, and answers OPTIONS by itself.
+//!
+//! What it deliberately does not know: what a body says, which number leads where, what a call is.
+
+pub mod message;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+
+use crate::ids::{LegId, TrunkId};
+use message::Message;
+
+/// How a message travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// One datagram is one message.
+    Udp,
+    /// A stream framed by Content-Length.
+    Tcp,
+    /// The same, encrypted.
+    Tls,
+}
+
+impl Transport {
+    /// As in a Via or a label: `udp`, `tcp`, `tls`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+
+    /// A stream keeps order and repeats nothing: no retransmission by us.
+    pub const fn is_stream(self) -> bool {
+        !matches!(self, Self::Udp)
+    }
+}
+
+/// What the endpoint keeps to.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who may talk to us; a `TrunkId` is the place in this list.
+    pub trunks: Vec<Trunk>,
+    /// What a source of no trunk gets (reliability R-21).
+    pub strangers: Strangers,
+    /// `Server` and `User-Agent`; empty: neither is written.
+    pub user_agent: String,
+    /// RFC 3261 T1, 500 ms.
+    pub t1: Duration,
+    /// Requests outside a dialog a second from one address.
+    pub source_requests_per_second: u32,
+    /// Server transactions at once (reliability R-30).
+    pub max_transactions: usize,
+    /// Address or name written in Contact and Via in place of our own.
+    pub advertise: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            trunks: Vec::new(),
+            strangers: Strangers::Refuse,
+            user_agent: concat!("StreamKit/", env!("CARGO_PKG_VERSION")).to_owned(),
+            t1: Duration::from_millis(500),
+            source_requests_per_second: 2000,
+            max_transactions: 20_000,
+            advertise: None,
+        }
+    }
+}
+
+/// What a source of no trunk gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strangers {
+    /// 403, at most 5 in 10 s a source and 200 a second in all, then nothing.
+    Refuse,
+    /// Nothing.
+    Silent,
+}
+
+/// A trunk as signalling sees it.
+#[derive(Clone, Debug)]
+pub struct Trunk {
+    /// Name, for logs.
+    pub name: String,
+    /// Networks that may send us requests; the narrowest over all trunks wins.
+    pub peers: Vec<IpNet>,
+    /// Addresses requests may go to besides (literal targets).
+    pub targets: Vec<IpAddr>,
+    /// Transports it may use.
+    pub transports: Vec<Transport>,
+    /// Answer to the source port though no rport was asked for.
+    pub force_rport: bool,
+    /// Send in-dialog requests to the source when the Contact is unreachable.
+    pub nat_contact: bool,
+}
+
+/// A body with its Content-Type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    /// As it stands in Content-Type, without parameters, lower case: `application/sdp`.
+    pub content_type: String,
+    /// The octets.
+    pub bytes: Vec<u8>,
+}
+
+impl Body {
+    /// A session description.
+    pub fn sdp(text: impl Into<Vec<u8>>) -> Self {
+        Self { content_type: "application/sdp".to_owned(), bytes: text.into() }
+    }
+}
+
+/// What a call may ask of signalling. A command for a leg that is no longer there changes nothing.
+#[derive(Debug)]
+pub enum Command {
+    /// 180 or 183 to the INVITE of an inbound leg.
+    Progress {
+        /// The leg.
+        leg: LegId,
+        /// 180 or 183.
+        status: u16,
+        /// With 183.
+        body: Option<Body>,
+    },
+    /// 200 to the INVITE of an inbound leg.
+    Answer {
+        /// The leg.
+        leg: LegId,
+        /// The SDP answer.
+        body: Body,
+    },
+    /// A final refusal of the INVITE of an inbound leg, or of a re-INVITE when one is open.
+    Reject {
+        /// The leg.
+        leg: LegId,
+        /// What is answered.
+        refusal: Refusal,
+    },
+    /// 200 to an open re-INVITE.
+    Accept {
+        /// The leg.
+        leg: LegId,
+        /// The SDP answer.
+        body: Option<Body>,
+    },
+    /// Ends the leg: BYE when it is up (with early dialogs of ours: CANCEL; before any 1xx: as soon as one is in;
+    /// inbound and not answered: 487 never, use `Reject`).
+    Hangup {
+        /// The leg.
+        leg: LegId,
+        /// Value of the Reason header field, e.g. `Q.850;cause=16;text="bot ended the call"`.
+        reason: Option<String>,
+    },
+    /// Calls out.
+    Dial(Box<Dial>),
+    /// What new INVITEs and OPTIONS outside a dialog get from now on.
+    Gate(Gate),
+}
+
+/// A call of ours.
+#[derive(Debug)]
+pub struct Dial {
+    /// Named by the caller of this command.
+    pub leg: LegId,
+    /// Trunk it goes through.
+    pub trunk: TrunkId,
+    /// Request-URI and To.
+    pub uri: String,
+    /// Where it is sent.
+    pub to: SocketAddr,
+    /// How.
+    pub transport: Transport,
+    /// From URI without tag, e.g. `sip:1000@192.0.2.1`.
+    pub from: String,
+    /// Further header fields as name and value; CR, LF and NUL were refused before.
+    pub headers: Vec<(String, String)>,
+    /// SDP offer.
+    pub body: Option<Body>,
+}
+
+/// Whether new work is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// It is.
+    Open,
+    /// 503 with Retry-After 1..5 at random.
+    Full,
+    /// 503 with Retry-After 30.
+    Draining,
+}
+
+/// A final refusal (sip-trunk.md section 7.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// 300..=699.
+    pub status: u16,
+    /// Reason header field value, e.g. `Q.850;cause=21`.
+    pub reason: Option<String>,
+    /// Retry-After in seconds.
+    pub retry_after: Option<RetryAfter>,
+    /// Warning: code and text; the agent is our address.
+    pub warning: Option<(u16, &'static str)>,
+}
+
+/// What Retry-After says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryAfter {
+    /// 1..=5 s, drawn for each answer.
+    Random,
+    /// So many seconds.
+    Seconds(u32),
+}
+
+/// What signalling tells a call.
+#[derive(Debug)]
+pub enum Event {
+    /// An INVITE for us passed every check of signalling; 100 went out. The leg waits for a `Command`.
+    Incoming(Box<Incoming>),
+    /// Provisional answer to a leg of ours (not 100).
+    Progress {
+        /// The leg.
+        leg: LegId,
+        /// 101..=199.
+        status: u16,
+        /// SDP, if any.
+        body: Option<Body>,
+    },
+    /// 2xx to a leg of ours; the ACK went out.
+    Answered {
+        /// The leg.
+        leg: LegId,
+        /// The SDP answer.
+        body: Option<Body>,
+    },
+    /// The ACK to our 200 came.
+    Confirmed {
+        /// The leg.
+        leg: LegId,
+        /// SDP in the ACK (late offer).
+        body: Option<Body>,
+    },
+    /// A re-INVITE waits for `Accept` or `Reject`.
+    Reoffer {
+        /// The leg.
+        leg: LegId,
+        /// The offer; absent: one is asked of us.
+        body: Option<Body>,
+    },
+    /// The leg is over; nothing more is told of it.
+    Ended {
+        /// The leg.
+        leg: LegId,
+        /// How.
+        how: Ended,
+    },
+}
+
+impl Event {
+    /// The leg it is about.
+    pub fn leg(&self) -> LegId {
+        match self {
+            Self::Incoming(incoming) => incoming.leg,
+            Self::Progress { leg, .. }
+            | Self::Answered { leg, .. }
+            | Self::Confirmed { leg, .. }
+            | Self::Reoffer { leg, .. }
+            | Self::Ended { leg, .. } => *leg,
+        }
+    }
+}
+
+/// An INVITE that waits for an answer.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Our side of it.
+    pub leg: LegId,
+    /// Whose it is.
+    pub trunk: TrunkId,
+    /// When it came.
+    pub at: Instant,
+    /// Our address it came to; never unspecified.
+    pub local: SocketAddr,
+    /// Source of the packet or connection.
+    pub remote: SocketAddr,
+    /// How it came.
+    pub transport: Transport,
+    /// The INVITE itself, for its header fields and its body.
+    pub invite: Message,
+}
+
+/// How a leg ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The peer sent BYE; its Reason, if any.
+    Bye {
+        /// Reason header field value.
+        reason: Option<String>,
+    },
+    /// The peer gave up before the answer (CANCEL, or Expires ran out).
+    Cancelled {
+        /// Reason header field value.
+        reason: Option<String>,
+    },
+    /// Our BYE, CANCEL or refusal is done.
+    ByUs,
+    /// No ACK to our 200 for 64*T1; BYE went out.
+    AckTimeout,
+    /// A call of ours was refused.
+    Refused {
+        /// 300..=699; 408 when nothing came.
+        status: u16,
+        /// Reason header field value.
+        reason: Option<String>,
+    },
+    /// The transport failed for good.
+    Lost,
+}
