@@ -1,8 +1,10 @@
 //! streamkit joins telephone calls to voice bots.
 
+pub mod call;
 pub mod flow;
 pub mod ids;
 pub mod media;
+pub mod route;
 pub mod sip;
 pub mod stream;
 pub mod telemetry;
