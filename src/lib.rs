@@ -1,6 +1,7 @@
 //! streamkit joins telephone calls to voice bots.
 
 pub mod call;
+pub mod config;
 pub mod flow;
 pub mod ids;
 pub mod media;

@@ -95,16 +95,14 @@ pub fn resource(resource: &'static str, used: usize, limit: usize) {
 
 // --- calls ---
 
-/// A call of this trunk began (an INVITE passed every check of signalling, or we dial).
-pub fn call_began(trunk: &str) {
-    gauge!("streamkit_calls_active", "trunk" => trunk.to_owned()).increment(1.0);
+/// Calls of this trunk that are up or being set up.
+pub fn calls_active(trunk: &str, calls: u32) {
+    gauge!("streamkit_calls_active", "trunk" => trunk.to_owned()).set(calls);
 }
 
-/// It is over: `direction` is `inbound` or `outbound`, outcome and cause stand in `table::ENDINGS`.
+/// A call is over: `direction` is `inbound` or `outbound`, outcome and cause stand in `table::ENDINGS`.
 pub fn call_ended(trunk: &str, direction: &'static str, outcome: &'static str, cause: &'static str) {
-    let trunk = trunk.to_owned();
-    gauge!("streamkit_calls_active", "trunk" => trunk.clone()).decrement(1.0);
-    counter!("streamkit_calls_total", "trunk" => trunk, "direction" => direction, "outcome" => outcome, "cause" => cause)
+    counter!("streamkit_calls_total", "trunk" => trunk.to_owned(), "direction" => direction, "outcome" => outcome, "cause" => cause)
         .increment(1);
 }
 
@@ -140,8 +138,8 @@ pub fn call_panicked() {
 }
 
 /// Calls this node takes at most.
-pub fn calls_limit(limit: usize) {
-    gauge!("streamkit_calls_limit").set(limit as f64);
+pub fn calls_limit(limit: u32) {
+    gauge!("streamkit_calls_limit").set(limit);
 }
 
 /// A CDR could not be written.
@@ -220,19 +218,13 @@ pub fn media_events_lost(events: u64) {
 
 // --- streams ---
 
-/// A stream of this account began.
-pub fn stream_began(account: &str) {
-    gauge!("streamkit_streams_active", "account" => account.to_owned()).increment(1.0);
+/// Streams of this account that are open or being opened.
+pub fn streams_active(account: &str, streams: u32) {
+    gauge!("streamkit_streams_active", "account" => account.to_owned()).set(streams);
 }
 
-/// A stream of this account is over; the words are those of agentstream.md section 10.
-pub fn stream_ended(
-    account: &str,
-    status: &'static str,
-    disconnected_by: &'static str,
-    disposition: &'static str,
-) {
-    gauge!("streamkit_streams_active", "account" => account.to_owned()).decrement(1.0);
+/// A stream is over; the words are those of agentstream.md section 10.
+pub fn stream_ended(status: &'static str, disconnected_by: &'static str, disposition: &'static str) {
     counter!("streamkit_stream_outcomes_total", "status" => status, "disconnected_by" => disconnected_by, "disposition" => disposition)
         .increment(1);
 }
