@@ -3,6 +3,7 @@
 pub mod flow;
 pub mod ids;
 pub mod media;
+pub mod sdp;
 pub mod sip;
 pub mod stream;
 pub mod telemetry;
