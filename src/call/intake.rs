@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::admission::{Admission, CallPermit};
 use super::refusal::Denied;
-use super::{Config, Identity, Privacy, Trunk, UuiDecode};
+use super::{Config, Identity, Privacy, Trunk, offer};
 use crate::flow::Program;
 use crate::ids::TrunkId;
 use crate::route::{Asked, Target};
@@ -44,22 +44,25 @@ pub struct Admitted {
 /// Who calls whom.
 pub fn parties(trunk: &Trunk, invite: &Message) -> Parties {
     let caller = identity::caller(invite, trunk.trust_identity);
-    let withheld = caller.withheld && trunk.privacy == Privacy::Withhold;
-    let number = if withheld { String::new() } else { caller.user.clone() };
+    let told = match trunk.privacy {
+        Privacy::Withhold => caller.user,
+        Privacy::Pass => Some(caller.asserted).filter(|user| !user.is_empty()),
+    };
+    let number = told.unwrap_or_default();
     let from = match trunk.identity {
-        _ if withheld || number.is_empty() => "sip:anonymous".to_owned(),
+        _ if number.is_empty() => "sip:anonymous".to_owned(),
         Identity::SipUser => format!("sip:{number}"),
         Identity::Number => number.clone(),
-        Identity::Uri => format!("sip:{number}@{}", caller.host),
+        Identity::Uri => format!("sip:{number}@{}", caller.uri.host()),
     };
-    let text = trunk.uui_decode == UuiDecode::Text;
-    let names = vendor::Wanted {
-        names: &trunk.custom_headers,
-        max: trunk.custom_header_max,
-        uui_source: &trunk.uui_source,
-        uui_text: text,
-    };
-    Parties { from, number, to: identity::dialled(invite), custom: vendor::custom_headers(invite, &names) }
+    let custom = vendor::custom_headers(
+        invite,
+        &trunk.custom_headers,
+        trunk.custom_header_max,
+        &trunk.uui_source,
+        trunk.uui_decode,
+    );
+    Parties { from, number, to: identity::dialled(invite), custom }
 }
 
 /// Whether the call is served, and how; what was found of its account and route is told either way.
@@ -109,15 +112,16 @@ fn find_route(
     }
 }
 
-/// Whether an answer to the offer exists at all; the address in it does not matter yet. No offer is no fault.
+/// Whether an answer to the offer exists at all; our address in it does not matter yet, but for its family. No offer
+/// is no fault.
 fn readable(incoming: &Incoming, trunk: &Trunk) -> Result<(), Denied> {
-    let body = incoming.invite.body();
+    let (body, kind) = (incoming.invite.body(), incoming.invite.header("Content-Type"));
     if body.is_empty() {
         return Ok(());
     }
-    let kind = incoming.invite.header("Content-Type");
-    let wish = super::offer::wish(trunk, (incoming.local.ip(), 9).into());
-    let family = sdp::media_address(body, kind.as_deref().unwrap_or_default()).map_err(Denied::Sdp)?;
-    let wish = sdp::Wish { local: super::offer::of_family(wish.local, family), ..wish };
-    sdp::answer(body, kind.as_deref().unwrap_or_default(), &wish).map(drop).map_err(Denied::Sdp)
+    let kind = kind.as_deref().unwrap_or_default();
+    let there = sdp::media_addresses(body, kind).map_err(Denied::Sdp)?;
+    let peer = there.first().copied().unwrap_or(incoming.remote.ip());
+    let wish = offer::wish(trunk, (peer, 9).into());
+    sdp::answer(body, kind, &wish).map(drop).map_err(Denied::Sdp)
 }

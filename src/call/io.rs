@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods)] // a shell: it reads the clock for the cores it drives
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
@@ -246,7 +246,7 @@ impl Driver {
 fn finished(wires: &Wires, cdr: Cdr) {
     metrics::call_ended(&cdr.trunk, cdr.direction, outcome(&cdr), cdr.end.cause);
     if cdr.times.answer_ms.is_some() {
-        metrics::call_duration(&cdr.trunk, cdr.times.duration_ms);
+        metrics::call_duration(&cdr.trunk, Duration::from_millis(cdr.times.duration_ms));
     }
     tracing::info!(
         call = %cdr.call_sid, trunk = %cdr.trunk, by = ?cdr.end.by, cause = cdr.end.cause, detail = %cdr.end.detail,
@@ -254,7 +254,7 @@ fn finished(wires: &Wires, cdr: Cdr) {
     );
     if wires.cdrs.try_send(cdr).is_err() {
         tracing::error!(cause = "cdr_queue_full", "a CDR could not be written");
-        metrics::cdr_lost();
+        metrics::cdr_failed();
     }
 }
 

@@ -38,7 +38,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use config::{Config, Identity, Privacy, Ring, Trunk, UuiDecode};
+pub use config::{Config, Identity, Privacy, Ring, Trunk, UuiDecode, UuiSource};
 pub use input::Input;
 pub use output::{Opening, Output};
 pub use request::Request;

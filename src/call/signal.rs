@@ -30,9 +30,10 @@ impl Call {
         if !std::mem::take(&mut self.leg.offered) || self.ending.is_some() {
             return; // a body in this ACK is nobody's answer
         }
-        let accepted = body.as_ref().ok_or(sdp::Refused::Absent).and_then(|body| {
-            sdp::accept(sdp::extract(&body.bytes, &body.content_type)?, &self.leg.session)
-        });
+        let accepted = body
+            .as_ref()
+            .ok_or(sdp::Refused::Absent)
+            .and_then(|body| sdp::accept(&body.bytes, &body.content_type, &self.leg.session));
         match accepted {
             Ok(agreed) => self.agreed(&agreed),
             Err(refused) => self.hang_up(now, Why::NoAnswer(refused)),

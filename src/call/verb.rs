@@ -28,8 +28,8 @@ impl Call {
     /// Asks for a socket that the caller's media can reach.
     pub(super) fn reserve(&mut self) {
         let (body, kind) = (self.incoming.invite.body(), self.incoming.invite.header("Content-Type"));
-        let media = sdp::media_address(body, kind.as_deref().unwrap_or_default()).ok();
-        let towards = media.filter(|ip| !ip.is_unspecified()).unwrap_or(self.incoming.remote.ip());
+        let media = sdp::media_addresses(body, kind.as_deref().unwrap_or_default()).unwrap_or_default();
+        let towards = media.into_iter().find(|ip| !ip.is_unspecified()).unwrap_or(self.incoming.remote.ip());
         self.outputs.push_back(Output::Reserve(towards));
     }
 
@@ -80,7 +80,7 @@ impl Call {
         }
         self.leg.state = super::leg::State::Answered;
         self.record.answered(now);
-        telemetry::metrics::call_answered(&self.trunk().name, self.record.since_invite(now));
+        telemetry::metrics::call_set_up(&self.trunk().name, self.record.since_invite(now), true);
         self.timers.max_call = Some(now + self.trunk().max_call);
         self.open_port(); // before the 200: nothing the peer sends on it may find no one
         let body = Body::sdp(self.leg.sdp.clone());
