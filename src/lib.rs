@@ -27,6 +27,7 @@ pub mod audio;
 pub mod flow;
 pub mod ids;
 pub mod media;
+pub mod notify;
 pub mod route;
 pub mod rtp;
 pub mod sdp;

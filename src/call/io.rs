@@ -28,8 +28,8 @@ pub struct Wires {
     pub engine: Engine,
     /// To bots.
     pub connector: Arc<Connector>,
-    /// Where finished CDRs go.
-    pub cdrs: mpsc::Sender<Cdr>,
+    /// Where finished CDRs go, as JSON lines.
+    pub cdrs: mpsc::Sender<Vec<u8>>,
     /// Who is on the line.
     pub board: Switchboard,
     /// Who may come in.
@@ -105,7 +105,7 @@ impl Desk {
                 if self.wires.sip.try_send(reject).is_err() {
                     metrics::mailbox_overflow(); // signalling gives the INVITE up by itself
                 }
-                finished(&self.wires, cdr);
+                finished(&self.wires, &cdr);
             }
         }
     }
@@ -207,7 +207,7 @@ impl Driver {
                 }
             }
             Output::Done(cdr) => {
-                finished(&self.wires, *cdr);
+                finished(&self.wires, &cdr);
                 return Then::Over;
             }
         }
@@ -243,8 +243,8 @@ impl Driver {
     }
 }
 
-fn finished(wires: &Wires, cdr: Cdr) {
-    metrics::call_ended(&cdr.trunk, cdr.direction, outcome(&cdr), cdr.end.cause);
+fn finished(wires: &Wires, cdr: &Cdr) {
+    metrics::call_ended(&cdr.trunk, cdr.direction, outcome(cdr), cdr.end.cause);
     if cdr.times.answer_ms.is_some() {
         metrics::call_duration(&cdr.trunk, Duration::from_millis(cdr.times.duration_ms));
     }
@@ -252,8 +252,12 @@ fn finished(wires: &Wires, cdr: Cdr) {
         call = %cdr.call_sid, trunk = %cdr.trunk, by = ?cdr.end.by, cause = cdr.end.cause, detail = %cdr.end.detail,
         code = cdr.sip.code, duration_ms = cdr.times.duration_ms, verdict = %cdr.verdict.text, "call ended"
     );
-    if wires.cdrs.try_send(cdr).is_err() {
-        tracing::error!(cause = "cdr_queue_full", "a CDR could not be written");
+    let line = serde_json::to_vec(cdr).map(|mut line| {
+        line.push(b'\n');
+        line
+    });
+    if line.map_or(true, |line| wires.cdrs.try_send(line).is_err()) {
+        tracing::error!(call = %cdr.call_sid, cause = "cdr_queue_full", "a call record could not be written");
         metrics::cdr_failed();
     }
 }
