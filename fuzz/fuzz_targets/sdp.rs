@@ -2,13 +2,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use streamkit::sdp::{Session, Wish, accept, answer, extract, media_addresses, offer};
+use streamkit::sdp::{Session, Srtp, Wish, accept, answer, extract, media_addresses, offer};
 
 fuzz_target!(|body: &[u8]| {
     let wish = Wish::new(([192, 0, 2, 1], 40_000).into());
     for content_type in ["application/sdp", "multipart/mixed", "multipart/mixed;boundary=b"] {
         let _ = extract(body, content_type);
-        let _ = media_addresses(body, content_type);
+        let _ = media_addresses(body, content_type, Srtp::Off);
 
         let mut ours = Session::new(7);
         let _ = offer(&mut ours, &wish);

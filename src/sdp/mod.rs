@@ -15,17 +15,22 @@
 //! What it deliberately does not know: why a description is read, what a call is, what an audio port is.
 
 pub mod address;
-pub mod answer;
+mod answer;
 pub mod body;
 pub mod codec;
 pub mod describe;
 pub mod hold;
-pub mod offer;
+mod offer;
 pub mod ptime;
 pub mod read;
 pub mod refused;
 pub mod session;
 mod terms;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod vectors;
 
 use std::net::SocketAddr;
 
@@ -80,6 +85,15 @@ pub enum Srtp {
     /// RTP/AVP only; `a=crypto` lines are passed over.
     #[default]
     Off,
+}
+
+impl Srtp {
+    /// Whether a line of this profile can be taken.
+    pub fn speaks(self, profile: &str) -> bool {
+        match self {
+            Self::Off => profile.eq_ignore_ascii_case("RTP/AVP"),
+        }
+    }
 }
 
 /// What we can and want to do.
@@ -139,7 +153,8 @@ pub struct Agreed {
     pub send: bool,
     /// We expect audio.
     pub receive: bool,
-    /// The peer holds us: it wants no audio of ours.
+    /// The peer holds us: it wants no audio of ours. True as well when it only says so because our own offer
+    /// asked for none.
     pub held: bool,
 }
 

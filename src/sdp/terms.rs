@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::read::Line;
-use super::{Agreed, Direction, Law, Refused, address, ptime};
+use super::{Agreed, Direction, Law, Refused, Srtp, address, ptime};
 
 /// Where, how often and which way.
 #[derive(Clone, Copy, Debug)]
@@ -20,9 +20,9 @@ impl Terms {
     /// The terms of a line for one who has the address `local` and may share a port with RTCP if `mux`.
     ///
     /// # Errors
-    /// `Profile`, `Address`, `Multicast`, or `Family` when `local` is of another family or cannot be shown.
+    /// `Address`, `Multicast`, or `Family` when `local` is of another family or cannot be shown.
     pub(super) fn of(line: &Line<'_>, local: IpAddr, mux: bool) -> Result<Self, Refused> {
-        let ip = reachable(line)?;
+        let ip = line.address()?;
         let local = local.to_canonical();
         if ip.is_ipv4() != local.is_ipv4() || !address::is_presentable(local) {
             return Err(Refused::Family);
@@ -63,7 +63,7 @@ impl Terms {
     }
 }
 
-/// The address of a line whose profile we speak.
-pub(super) fn reachable(line: &Line<'_>) -> Result<IpAddr, Refused> {
-    if line.media.proto.eq_ignore_ascii_case("RTP/AVP") { line.address() } else { Err(Refused::Profile) }
+/// Refuses a line of a profile we do not speak.
+pub(super) fn speaks(line: &Line<'_>, srtp: Srtp) -> Result<(), Refused> {
+    srtp.speaks(&line.media.proto).then_some(()).ok_or(Refused::Profile)
 }
