@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use crate::sip::message::header::vendor::{UuiDecode, UuiSource};
+
 use super::admission::Limits;
 use crate::flow::AnswerMode;
 use crate::media::{G711, LatchMode};
@@ -59,8 +61,8 @@ pub struct Trunk {
     pub custom_headers: Vec<String>,
     /// Octets of each value.
     pub custom_header_max: usize,
-    /// Header fields that fill `UUI`, in order: `x-uui`, `user-to-user`.
-    pub uui_source: Vec<String>,
+    /// Header fields that fill `UUI`, the first present wins.
+    pub uui_source: Vec<UuiSource>,
     /// How User-to-User data is given.
     pub uui_decode: UuiDecode,
     /// Believe P-Asserted-Identity.
@@ -89,7 +91,7 @@ impl Trunk {
             max_cps: None,
             custom_headers: vec!["X-UUI".to_owned(), "X-Custom-Header".to_owned()],
             custom_header_max: 45,
-            uui_source: vec!["x-uui".to_owned(), "user-to-user".to_owned()],
+            uui_source: vec![UuiSource::XUui, UuiSource::UserToUser],
             uui_decode: UuiDecode::Hex,
             trust_identity: true,
             identity: Identity::SipUser,
@@ -127,13 +129,4 @@ pub enum Privacy {
     Withhold,
     /// It does.
     Pass,
-}
-
-/// How User-to-User data is given to the bot (sip-trunk.md section 9.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UuiDecode {
-    /// As received.
-    Hex,
-    /// As text where it is printable.
-    Text,
 }
