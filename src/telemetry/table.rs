@@ -187,8 +187,16 @@ pub const STREAM_EVENTS: &[(&str, &str)] = &[
 
 /// Why something on the bot's socket came to nothing.
 pub const STREAM_DROPS: &[&str] = &[
-    "send_queue", "ring_full", "playout_full", "unparsable", "unknown", "other_stream", "rate", "marks",
-    "bad_audio", "binary",
+    "send_queue",
+    "ring_full",
+    "playout_full",
+    "unparsable",
+    "unknown",
+    "other_stream",
+    "rate",
+    "marks",
+    "bad_audio",
+    "binary",
 ];
 
 /// Outcomes of a stream (agentstream.md section 10).
