@@ -276,6 +276,7 @@ mod tests {
         assert_eq!(rtcp(""), (None, false, false));
         assert_eq!(rtcp("a=rtcp:4009"), (Some("192.0.2.1:4009".into()), false, false));
         assert_eq!(rtcp("a=rtcp:4009\na=rtcp-mux"), (Some("192.0.2.1:4000".into()), true, true));
+        assert_eq!(rtcp("c=IN IP4 0.0.0.0\na=rtcp-mux"), (None, true, true));
     }
 
     #[test]
