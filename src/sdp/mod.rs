@@ -1,11 +1,11 @@
 //! Session descriptions (RFC 8866, 3264, 3605, 5761, 6337): the front door.
 //!
 //! ```text
-//!  INVITE or re-INVITE with SDP                    INVITE without SDP, calls of ours
-//!    media_addresses() ─► which of ours faces it      offer(&mut Session, &Wish) ─► text to send
-//!    answer()        ─► Answered                     accept(body, &Session)     ─► Agreed
-//!      .media  ─► what the audio port is to do
-//!      .sdp    ─► Session::render() ─► text to send
+//!  INVITE or re-INVITE with SDP                      INVITE without SDP, calls of ours
+//!    media_addresses() ─► which of ours faces them      offer(&mut Session, &Wish) ─► text to send
+//!    answer()          ─► Answered                      accept(body, &Session)     ─► Agreed
+//!      .media ─► what the audio port is to do
+//!      .sdp   ─► Session::render() ─► text to send
 //! ```
 //!
 //! Everything here is a function of its arguments. A dialog keeps one [`Session`] for its whole life: it holds
