@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::error::Place;
 use super::kinds::{AccountName, Secret};
 use super::read::{Read as _, Section, Shown as _};
-use crate::call::{self, Identity, Privacy, Ring, UuiDecode};
+use crate::call::{self, Identity, Privacy, Ring, UuiDecode, UuiSource};
 use crate::flow::AnswerMode;
 use crate::media::{G711, LatchMode};
 use crate::route::{Access, MissingAccount};
@@ -124,7 +124,7 @@ fn call(trunk: &mut Section<'_>) -> call::Trunk {
         max_cps: limit(trunk, "max_cps"),
         custom_headers: custom_headers(trunk, &default),
         custom_header_max: trunk.within("custom_header_max", default.custom_header_max, 1..=1024),
-        uui_source: uui_source(trunk, &default),
+        uui_source: trunk.key("uui_source", default.uui_source.clone()),
         uui_decode: trunk.word(
             "uui_decode",
             default.uui_decode,
@@ -212,16 +212,12 @@ fn custom_headers(trunk: &mut Section<'_>, default: &call::Trunk) -> Vec<String>
     names
 }
 
-fn uui_source(trunk: &mut Section<'_>, default: &call::Trunk) -> Vec<String> {
-    let sources: Vec<String> = trunk.key("uui_source", default.uui_source.clone());
-    for source in sources.iter().filter(|source| !["x-uui", "user-to-user"].contains(&source.as_str())) {
-        trunk.refuse(
-            "uui_source",
-            format!("{source:?} is no source of it"),
-            "right is \"x-uui\" or \"user-to-user\"",
-        );
+impl super::read::Read for UuiSource {
+    const RIGHT: &'static str = "write \"x-uui\" or \"user-to-user\"";
+
+    fn read(item: super::read::Item<'_>) -> Option<Self> {
+        super::read::one_of(item, &[("x-uui", Some(Self::XUui)), ("user-to-user", Some(Self::UserToUser))])
     }
-    sources
 }
 
 /// Where requests of ours may go besides the peers: literal addresses.

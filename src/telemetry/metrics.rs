@@ -142,6 +142,11 @@ pub fn calls_limit(limit: u32) {
     gauge!("streamkit_calls_limit").set(limit);
 }
 
+/// A call's mailbox was full; the call ends.
+pub fn mailbox_overflow() {
+    counter!("streamkit_call_mailbox_overflows_total").increment(1);
+}
+
 /// A CDR could not be written.
 pub fn cdr_failed() {
     counter!("streamkit_cdr_failed_total").increment(1);
@@ -224,7 +229,7 @@ pub fn streams_active(account: &str, streams: u32) {
 }
 
 /// A stream is over; the words are those of agentstream.md section 10.
-pub fn stream_ended(status: &'static str, disconnected_by: &'static str, disposition: &'static str) {
+pub fn stream_outcome(status: &'static str, disconnected_by: &'static str, disposition: &'static str) {
     counter!("streamkit_stream_outcomes_total", "status" => status, "disconnected_by" => disconnected_by, "disposition" => disposition)
         .increment(1);
 }
@@ -249,18 +254,18 @@ pub fn stream_clear(bot: &str, took: Duration) {
     histogram!("streamkit_stream_clear_seconds", "bot" => bot.to_owned()).record(took);
 }
 
-/// A message went to a bot (`out`) or came from one (`in`); an event of no name of ours is `unknown`.
-pub fn stream_message(direction: &'static str, event: &'static str) {
+/// Messages went to a bot (`out`) or came from one (`in`); an event of no name of ours is `unknown`.
+pub fn stream_messages(direction: &'static str, event: &'static str, count: u64) {
     let Some(hot) = HOT.get() else { return };
     let known = of(&hot.stream_messages, STREAM_EVENTS, (direction, event));
     if let Some(counter) = known.or_else(|| of(&hot.stream_messages, STREAM_EVENTS, (direction, "unknown"))) {
-        counter.increment(1);
+        counter.increment(count);
     }
 }
 
 /// Messages or pieces of audio came to nothing; the cause stands in `table::STREAM_DROPS`.
-pub fn stream_dropped(direction: &'static str, cause: &'static str, count: u64) {
-    counter!("streamkit_stream_dropped_total", "direction" => direction, "cause" => cause).increment(count);
+pub fn stream_dropped(cause: &'static str, count: u64) {
+    counter!("streamkit_stream_dropped_total", "cause" => cause).increment(count);
 }
 
 /// What the playout of one stream was like: its longest queue, and how often it ran dry.
