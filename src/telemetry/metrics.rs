@@ -280,20 +280,3 @@ pub fn playout(bot: &str, longest: Duration, underruns: u64) {
 pub(super) fn log_suppressed() {
     counter!("streamkit_log_suppressed_total").increment(1);
 }
-
-/// Messages on streams: `direction` is `in` (of the bot) or `out`.
-pub fn stream_messages(direction: &'static str, event: &'static str, count: u64) {
-    metrics::counter!("streamkit_stream_messages_total", "direction" => direction, "event" => event)
-        .increment(count);
-}
-
-/// Something on a stream was dropped or passed over.
-pub fn stream_dropped(cause: &'static str, count: u64) {
-    metrics::counter!("streamkit_stream_dropped_total", "cause" => cause).increment(count);
-}
-
-/// A stream ended.
-pub fn stream_outcome(status: &'static str, disconnected_by: &'static str, disposition: &'static str) {
-    metrics::counter!("streamkit_stream_outcomes_total", "status" => status, "disconnected_by" => disconnected_by, "disposition" => disposition)
-        .increment(1);
-}
