@@ -18,10 +18,13 @@ fuzz_target!(|body: &[u8]| {
         let mut session = Session::new(7);
         let text = session.render(&answered.sdp);
         assert_eq!(session.render(&answered.sdp), text, "an equal description has an equal version");
+        if text.len() > 16 * 1024 {
+            continue; // longer than the offer by our own lines, and so than what is read
+        }
         let peer = Wish::new(([192, 0, 2, 2], 40_002).into());
-        let read_back = answer(text.as_bytes(), "application/sdp", &peer).expect("our own answer is well formed");
+        let read_back =
+            answer(text.as_bytes(), "application/sdp", &peer).expect("our own answer is well formed");
         assert_eq!(read_back.media.law, answered.media.law);
         let _ = offer(&mut session, &wish);
     }
 });
-

@@ -61,7 +61,7 @@ impl Call {
                 return self.no_stream(now, None, Disposition::Throttled, StreamError::Throttled);
             }
         };
-        let (port, end) = media::stream_pair(StreamSpec {
+        let (port, end) = media::pair(StreamSpec {
             rate: url.rate(),
             prebuffer: self.config.stream.playout_prebuffer,
         });
@@ -114,6 +114,9 @@ impl Call {
                 }
             }
             stream::Event::FirstAudio => self.tell(now, Fact::StreamAudio),
+            stream::Event::QueueFull => {
+                tracing::warn!(call = %self.sid, stream = %sid, cause = "playout_full", "audio of the bot refused");
+            }
             stream::Event::Ended(outcome) => self.stream_ended(now, *outcome),
         }
     }

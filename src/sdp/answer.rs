@@ -26,13 +26,12 @@ pub struct Answered {
 /// [`body::extract`] tells it beforehand.
 pub fn answer(body: &[u8], content_type: &str, wish: &Wish) -> Result<Answered, Refused> {
     let offer = read(body, content_type)?;
-    let (place, line, terms, (law, number)) = first_usable(&offer, |line| {
+    let (place, line, (terms, (law, number))) = first_usable(&offer, |line| {
         speaks(line, wish.srtp)?;
         let terms = Terms::of(line, wish.local.ip(), true)?;
         let codec = choose(line, &wish.codecs, wish.order).ok_or(Refused::NoCodec)?;
         Ok((terms, codec))
-    })
-    .map(|(place, line, (terms, codec))| (place, line, terms, codec))?;
+    })?;
 
     let direction = terms.direction(wish.direction);
     let events = line.telephone_event().filter(|_| wish.telephone_event);
@@ -276,6 +275,7 @@ mod tests {
         assert_eq!(rtcp(""), (None, false, false));
         assert_eq!(rtcp("a=rtcp:4009"), (Some("192.0.2.1:4009".into()), false, false));
         assert_eq!(rtcp("a=rtcp:4009\na=rtcp-mux"), (Some("192.0.2.1:4000".into()), true, true));
+        assert_eq!(rtcp("c=IN IP4 0.0.0.0\na=rtcp-mux"), (None, true, true));
     }
 
     #[test]

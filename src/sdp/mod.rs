@@ -1,11 +1,11 @@
 //! Session descriptions (RFC 8866, 3264, 3605, 5761, 6337): the front door.
 //!
 //! ```text
-//!  INVITE or re-INVITE with SDP                    INVITE without SDP, calls of ours
-//!    media_addresses() ─► which of ours faces it      offer(&mut Session, &Wish) ─► text to send
-//!    answer()        ─► Answered                     accept(body, &Session)     ─► Agreed
-//!      .media  ─► what the audio port is to do
-//!      .sdp    ─► Session::render() ─► text to send
+//!  INVITE or re-INVITE with SDP                      INVITE without SDP, calls of ours
+//!    media_addresses() ─► which of ours faces them      offer(&mut Session, &Wish) ─► text to send
+//!    answer()          ─► Answered                      accept(body, &Session)     ─► Agreed
+//!      .media ─► what the audio port is to do
+//!      .sdp   ─► Session::render() ─► text to send
 //! ```
 //!
 //! Everything here is a function of its arguments. A dialog keeps one [`Session`] for its whole life: it holds
@@ -36,38 +36,12 @@ use std::net::SocketAddr;
 
 pub use answer::{Answered, answer, media_addresses};
 pub use body::extract;
+pub use codec::Law;
 pub use describe::Description;
 pub use hold::Direction;
 pub use offer::{accept, offer};
 pub use refused::Refused;
 pub use session::Session;
-
-/// The two laws of G.711 (RFC 3551 §4.5.14), the only audio we speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Law {
-    /// PCMU, static payload type 0.
-    Mu,
-    /// PCMA, static payload type 8.
-    A,
-}
-
-impl Law {
-    /// Its static payload type (RFC 3551 §6).
-    pub const fn payload_type(self) -> u8 {
-        match self {
-            Self::Mu => 0,
-            Self::A => 8,
-        }
-    }
-
-    /// Encoding name as in `a=rtpmap`: `PCMU`, `PCMA`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Mu => "PCMU",
-            Self::A => "PCMA",
-        }
-    }
-}
 
 /// Whose order of codecs counts when we answer (`codec_order` of a trunk).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -32,7 +32,7 @@ impl Terms {
         let named = || line.own("rtcp").and_then(|value| address::of_rtcp(value, ip));
         Ok(Self {
             remote,
-            rtcp: if rtcp_mux { Some(remote) } else { named() },
+            rtcp: if rtcp_mux { Some(remote).filter(|_| !ip.is_unspecified()) } else { named() },
             rtcp_mux,
             ptime_ms: ptime::choose(line.attribute("ptime"), line.attribute("maxptime")),
             theirs: line.direction(),
