@@ -86,22 +86,37 @@ impl Dialog {
         }
     }
 
-    /// Of a 2xx to our INVITE, whose From value was `local`.
-    pub(crate) fn of_answer(answer: &Message, local: &[u8], local_tag: &str, target: &Uri, hop: Hop) -> Self {
+    /// Half a dialog: of an INVITE of ours to `target`, without an answer. `local` is our From.
+    pub(crate) fn of_dial(call_id: &[u8], local: &str, local_tag: &str, target: Uri, hop: Hop) -> Self {
+        Self {
+            call_id: call_id.into(),
+            local: local.as_bytes().into(),
+            local_tag: local_tag.into(),
+            remote: format!("<{}>", target.as_str()).into_bytes().into(),
+            remote_tag: "".into(),
+            local_seq: 1,
+            remote_seq: None,
+            nowhere: false,
+            secure: target.scheme() == Scheme::Sips,
+            target,
+            routes: RouteSet::default(),
+            hop,
+        }
+    }
+
+    /// What a 2xx to our INVITE makes of the half that the INVITE began.
+    pub(crate) fn answered(&self, answer: &Message, hop: Hop) -> Self {
         let contact = answer.contact().filter(|contact| is_sip(&contact.uri));
         Self {
-            call_id: answer.call_id_octets().into(),
-            local: local.into(),
-            local_tag: local_tag.into(),
             remote: first_raw(answer, "To").into(),
             remote_tag: answer.to().tag().unwrap_or_default().into(),
             local_seq: answer.cseq(),
             remote_seq: None,
-            target: contact.map_or_else(|| target.clone(), |contact| contact.uri.clone()),
+            target: contact.map_or_else(|| self.target.clone(), |contact| contact.uri.clone()),
             nowhere: contact.is_none(),
-            secure: false,
             routes: RouteSet::of_response(answer),
             hop,
+            ..self.clone()
         }
     }
 

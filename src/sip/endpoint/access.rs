@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ids::TrunkId;
@@ -19,7 +20,7 @@ const SOURCES: usize = 4096;
 
 /// The trunk a source belongs to: the narrowest network over all trunks that have the transport; of
 /// equal ones the first.
-pub(super) fn trunk_of(trunks: &[Trunk], transport: Transport, source: IpAddr) -> Option<TrunkId> {
+pub(super) fn trunk_of(trunks: &[Arc<Trunk>], transport: Transport, source: IpAddr) -> Option<TrunkId> {
     let source = source.to_canonical();
     let mut best: Option<(u8, usize)> = None;
     for (index, trunk) in trunks.iter().enumerate().filter(|(_, trunk)| trunk.transports.contains(&transport)) {
@@ -136,15 +137,15 @@ fn forget(times: &mut VecDeque<Instant>, now: Instant, span: Duration) {
 mod tests {
     use super::*;
 
-    fn trunk(peers: &[&str], transports: &[Transport]) -> Trunk {
-        Trunk {
+    fn trunk(peers: &[&str], transports: &[Transport]) -> Arc<Trunk> {
+        Arc::new(Trunk {
             name: "t".to_owned(),
             peers: peers.iter().map(|net| net.parse().unwrap()).collect(),
             targets: vec!["203.0.113.9".parse().unwrap()],
             transports: transports.to_vec(),
             force_rport: false,
             nat_contact: true,
-        }
+        })
     }
 
     #[test]

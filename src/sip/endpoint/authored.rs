@@ -7,7 +7,7 @@ use super::access::is_of_trunk;
 use super::leg::Leg;
 use super::{Endpoint, Hop, Way};
 use crate::ids::TrunkId;
-use crate::sip::Transport;
+use crate::sip::{Transport, Trunk};
 use crate::sip::dialog::Dialog;
 use crate::sip::hop;
 use crate::sip::message::{Message, Method, Request, Response, response_destination};
@@ -82,7 +82,7 @@ impl Endpoint {
     }
 
     /// A request of ours in a dialog, numbered, and where it goes. INVITE's number is its ACK's.
-    pub(super) fn request(&mut self, dialog: &mut Dialog, trunk: TrunkId, method: Method) -> (Request, Way, String) {
+    pub(super) fn request(&mut self, dialog: &mut Dialog, trunk: &Trunk, method: Method) -> (Request, Way, String) {
         let seq = if method == Method::Ack { dialog.local_seq() } else { dialog.next_seq() };
         let (way, branch) = (self.way_to(dialog, trunk), self.branch());
         let aim = dialog.aim();
@@ -107,7 +107,7 @@ impl Endpoint {
     /// Where a request of the dialog goes (sip-trunk.md section 6): to the first Route, else to the Contact,
     /// by the transport that one names; to where the peer's last message came from when that is a name, lies
     /// outside the trunk, or cannot be reached from here.
-    fn way_to(&self, dialog: &Dialog, trunk: TrunkId) -> Way {
+    fn way_to(&self, dialog: &Dialog, trunk: &Trunk) -> Way {
         let hop = dialog.hop;
         let aim = dialog.aim();
         let Some(ip) = aim.next_hop.host_ip() else { return hop.into() };
@@ -118,7 +118,7 @@ impl Endpoint {
             _ => hop.transport,
         };
         let to = SocketAddr::new(ip, aim.next_hop.port().unwrap_or(default_port(transport)));
-        if !self.may_reach(dialog, trunk, to) {
+        if !Self::may_reach(dialog, trunk, to) {
             return hop.into();
         }
         if transport == hop.transport && to.is_ipv4() == hop.local.is_ipv4() {
@@ -133,8 +133,7 @@ impl Endpoint {
         }
     }
 
-    fn may_reach(&self, dialog: &Dialog, trunk: TrunkId, to: SocketAddr) -> bool {
-        let Some(trunk) = self.trunk(trunk) else { return false };
+    fn may_reach(dialog: &Dialog, trunk: &Trunk, to: SocketAddr) -> bool {
         if !is_of_trunk(trunk, to.ip()) || !hop::may_be_sent_to(to) {
             return false;
         }

@@ -5,9 +5,12 @@
 //!          └ refusal, CANCEL, Expires ─────► Over                 └ refusal, nothing ─────────────► Over
 //! ```
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::ids::{LegId, TrunkId};
+use super::Endpoint;
+use crate::ids::LegId;
+use crate::sip::{Ended, Event, Trunk};
 use crate::sip::dialog::Dialog;
 use crate::sip::dialog::ack_wait::AckWait;
 use crate::sip::hop::Way;
@@ -26,12 +29,14 @@ pub(super) const MAX_STRAYS: usize = 16;
 /// One call of ours.
 #[derive(Debug)]
 pub(super) struct Leg {
-    /// Whose it is.
-    pub(super) trunk: TrunkId,
+    /// Whose it is, as it was when the call began.
+    pub(super) trunk: Arc<Trunk>,
     /// What we and the peer agree on; half of it while our INVITE is unanswered.
     pub(super) dialog: Dialog,
     /// Where it stands.
     pub(super) stage: Stage,
+    /// Our INVITE, of a leg that we began.
+    pub(super) call: Option<Box<Calling>>,
     /// A 2xx of ours without its ACK.
     pub(super) wait: Option<AckWait>,
     /// A re-INVITE of theirs without its answer.
@@ -54,7 +59,7 @@ pub(super) enum Stage {
     /// Their INVITE waits for our answer.
     Offered(Box<Offered>),
     /// Our INVITE waits for theirs.
-    Calling(Box<Calling>),
+    Calling,
     /// Answered.
     Up,
     /// Our BYE is out.
@@ -76,7 +81,7 @@ pub(super) struct Offered {
     pub(super) progress: Option<(Instant, u16, Octets)>,
 }
 
-/// An INVITE of ours without a final answer: what its CANCEL and the ACK of a refusal are made of.
+/// An INVITE of ours: what its CANCEL and the ACK of a refusal are made of.
 #[derive(Debug)]
 pub(super) struct Calling {
     /// Its transaction.
@@ -106,11 +111,12 @@ pub(super) struct Reoffer {
 
 impl Leg {
     /// A leg that begins.
-    pub(super) fn new(trunk: TrunkId, dialog: Dialog, stage: Stage) -> Self {
+    pub(super) fn new(trunk: Arc<Trunk>, dialog: Dialog, stage: Stage) -> Self {
         Self {
             trunk,
             dialog,
             stage,
+            call: None,
             wait: None,
             reoffer: None,
             hangup: None,
@@ -125,7 +131,7 @@ impl Leg {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let of_stage = match &self.stage {
             Stage::Offered(offered) => earliest([offered.expires, offered.progress.as_ref().map(|(at, ..)| *at)]),
-            Stage::Calling(calling) => calling.cancelled,
+            Stage::Calling => self.call.as_ref().and_then(|call| call.cancelled),
             Stage::Up | Stage::Leaving | Stage::Over => None,
         };
         let trying = self.reoffer.as_ref().and_then(|reoffer| reoffer.trying);
@@ -140,3 +146,33 @@ pub(super) fn inbound(number: u64) -> LegId {
 
 /// Legs that a `Dial` names have this bit, so that the two never meet.
 pub(super) const OUTBOUND: u64 = 1 << 63;
+
+impl Endpoint {
+    /// Does `act` to a leg, then puts its deadline right or forgets it.
+    pub(super) fn with_leg<R>(&mut self, id: LegId, act: impl FnOnce(&mut Self, LegId, &mut Leg) -> R) -> Option<R> {
+        let mut leg = self.legs.remove(&id)?;
+        let done = act(self, id, &mut leg);
+        self.settle(id, leg);
+        Some(done)
+    }
+
+    /// Puts a leg back: its deadline is right, or it is forgotten.
+    pub(super) fn settle(&mut self, id: LegId, leg: Leg) {
+        if leg.told_end && leg.requests == 0 {
+            self.deadlines.arm(id, None);
+            self.dialogs.remove(&leg.dialog.key());
+            return;
+        }
+        self.deadlines.arm(id, leg.poll_timeout());
+        self.legs.insert(id, leg);
+    }
+
+    /// The leg is over: told once.
+    pub(super) fn end(&mut self, id: LegId, leg: &mut Leg, how: Ended) {
+        leg.stage = Stage::Over;
+        (leg.wait, leg.hangup) = (None, None);
+        if !std::mem::replace(&mut leg.told_end, true) {
+            self.tell(Event::Ended { leg: id, how });
+        }
+    }
+}

@@ -28,6 +28,7 @@ mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::dialog::DialogKey;
@@ -108,6 +109,7 @@ pub struct Load {
 #[derive(Debug)]
 pub struct Endpoint {
     config: Config,
+    trunks: Vec<Arc<Trunk>>,
     timers: Timers,
     entropy: Entropy,
     /// Makes tags of answers without state.
@@ -126,9 +128,11 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// An endpoint without calls.
-    pub fn new(config: Config, mut entropy: Entropy) -> Self {
+    pub fn new(mut config: Config, mut entropy: Entropy) -> Self {
+        let trunks = shared(std::mem::take(&mut config.trunks));
         let timers = Timers::new(config.t1);
         Self {
+            trunks,
             timers,
             salt: entropy.u64(),
             entropy,
@@ -151,10 +155,10 @@ impl Endpoint {
         self.listeners.push((transport, local));
     }
 
-    /// From now on new requests are judged by these trunks; `TrunkId`s of calls that are up keep their
-    /// meaning only if the list keeps its order.
+    /// From now on requests outside a dialog are judged by these trunks. Calls that are up keep what they
+    /// began with.
     pub fn set_trunks(&mut self, trunks: Vec<Trunk>) {
-        self.config.trunks = trunks;
+        self.trunks = shared(trunks);
     }
 
     /// One thing happened at `now`. Drain `poll_output` before the next.
@@ -192,9 +196,11 @@ impl Endpoint {
         }
     }
 
-    /// Whether requests over this transport from there are a trunk's.
-    pub fn is_trunk(&self, transport: Transport, source: SocketAddr) -> bool {
-        access::trunk_of(&self.config.trunks, transport, source.ip()).is_some()
+    /// Whether that address is a trunk's, be it to call or to be called.
+    pub fn knows(&self, transport: Transport, source: SocketAddr) -> bool {
+        let ip = source.ip().to_canonical();
+        access::trunk_of(&self.trunks, transport, ip).is_some()
+            || self.trunks.iter().any(|trunk| trunk.targets.contains(&ip))
     }
 
     /// Whether a call that is up uses this connection. Looks at every leg: for the rare idle connection.
@@ -219,8 +225,8 @@ impl Endpoint {
 
     // ---- what every part uses ----
 
-    fn trunk(&self, id: TrunkId) -> Option<&Trunk> {
-        self.config.trunks.get(usize::from(id.0))
+    fn trunk(&self, id: TrunkId) -> Option<&Arc<Trunk>> {
+        self.trunks.get(usize::from(id.0))
     }
 
     /// Puts a message on the wire; nothing is ever sent to nobody or to everybody.
@@ -256,6 +262,10 @@ impl Endpoint {
         metrics::sip_dropped(hop.transport.as_str(), cause);
         self.outcry.refusal(now, cause, hop, None);
     }
+}
+
+fn shared(trunks: Vec<Trunk>) -> Vec<Arc<Trunk>> {
+    trunks.into_iter().map(Arc::new).collect()
 }
 
 fn canonical(hop: Hop) -> Hop {

@@ -22,11 +22,7 @@ pub(crate) mod timer;
 
 use std::sync::Arc;
 
-pub(crate) use client_invite::ClientInvite;
-pub(crate) use client_other::ClientOther;
 pub(crate) use key::{ClientKey, MergeKey, ServerKey};
-pub(crate) use server_invite::ServerInvite;
-pub(crate) use server_other::ServerOther;
 pub(crate) use timer::{Deadlines, Timers};
 
 /// A message as it stands on the wire, shared by all who may send it again.

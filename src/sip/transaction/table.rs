@@ -9,7 +9,7 @@ use super::server_invite::{self, ServerInvite};
 use super::server_other::{self, ServerOther};
 use super::{Class, ClientKey, Deadlines, MergeKey, Octets, Send, ServerKey, Timers};
 use crate::ids::LegId;
-use crate::sip::hop::Way;
+use crate::sip::hop::{Hop, Way};
 
 /// A transaction, by its place in the order of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,13 +24,15 @@ pub(crate) enum Purpose {
     Cancel(LegId),
     /// It ends the leg.
     Bye(LegId),
+    /// It ends another fork of the leg's INVITE.
+    ByeFork(LegId),
 }
 
 impl Purpose {
     /// The leg it is sent for.
     pub(crate) const fn leg(self) -> LegId {
         match self {
-            Self::Invite(leg) | Self::Cancel(leg) | Self::Bye(leg) => leg,
+            Self::Invite(leg) | Self::Cancel(leg) | Self::Bye(leg) | Self::ByeFork(leg) => leg,
         }
     }
 }
@@ -53,6 +55,8 @@ struct Server {
     machine: ServerMachine,
     way: Way,
     leg: Option<LegId>,
+    /// Our tag in every answer but 100, and in the 200 to its CANCEL (§9.2).
+    tag: Box<str>,
     key: ServerKey,
     merge: Option<MergeKey>,
 }
@@ -110,6 +114,11 @@ impl Transactions {
         (self.servers.len(), self.clients.len())
     }
 
+    /// How many of them wait for a time.
+    pub(crate) fn waiting(&self) -> usize {
+        self.deadlines.len()
+    }
+
     /// When `fire` next has something.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines.next()
@@ -118,7 +127,14 @@ impl Transactions {
     // ---- of the peer's requests ----
 
     /// Begins the transaction of a request; `invite` chooses the figure, answers go by `way`.
-    pub(crate) fn serve(&mut self, key: ServerKey, merge: Option<MergeKey>, invite: bool, way: Way) -> TxId {
+    pub(crate) fn serve(
+        &mut self,
+        key: ServerKey,
+        merge: Option<MergeKey>,
+        invite: bool,
+        way: Way,
+        tag: &str,
+    ) -> TxId {
         let id = self.next();
         let stream = way.hop.transport.is_stream();
         let machine = if invite {
@@ -130,7 +146,7 @@ impl Transactions {
         if let Some(merge) = &merge {
             self.by_merge.insert(merge.clone(), id);
         }
-        self.servers.insert(id, Server { machine, way, leg: None, key, merge });
+        self.servers.insert(id, Server { machine, way, leg: None, tag: tag.into(), key, merge });
         id
     }
 
@@ -154,6 +170,16 @@ impl Transactions {
     /// The leg a request of the peer is about.
     pub(crate) fn leg(&self, id: TxId) -> Option<LegId> {
         self.servers.get(&id)?.leg
+    }
+
+    /// Our tag in its answers.
+    pub(crate) fn tag(&self, id: TxId) -> Option<&str> {
+        self.servers.get(&id).map(|server| &*server.tag)
+    }
+
+    /// Where its answers go.
+    pub(crate) fn way(&self, id: TxId) -> Option<Way> {
+        self.servers.get(&id).map(|server| server.way)
     }
 
     /// Whether the INVITE still waits for a final answer.
@@ -230,7 +256,7 @@ impl Transactions {
         let stream = way.hop.transport.is_stream();
         let machine = match purpose {
             Purpose::Invite(_) => ClientMachine::Invite(ClientInvite::new(now, self.timers, stream, request)),
-            Purpose::Cancel(_) | Purpose::Bye(_) => {
+            Purpose::Cancel(_) | Purpose::Bye(_) | Purpose::ByeFork(_) => {
                 ClientMachine::Other(ClientOther::new(now, self.timers, stream, request))
             }
         };
@@ -283,9 +309,9 @@ impl Transactions {
         }
     }
 
-    /// The requests of ours that are on a stream to there.
-    pub(crate) fn over(&self, way: &Way) -> Vec<(TxId, Purpose)> {
-        let on_it = self.clients.iter().filter(|(_, client)| client.way.hop == way.hop && !client.is_settled());
+    /// The requests of ours that went over this hop and have no final answer.
+    pub(crate) fn over(&self, hop: Hop) -> Vec<(TxId, Purpose)> {
+        let on_it = self.clients.iter().filter(|(_, client)| client.way.hop == hop && !client.is_settled());
         let mut found: Vec<_> = on_it.map(|(id, client)| (*id, client.purpose)).collect();
         found.sort_by_key(|(id, _)| *id);
         found

@@ -117,7 +117,6 @@ impl<K: Copy + Ord + Hash> Deadlines<K> {
     }
 
     /// How many wait.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.armed.len()
     }
