@@ -27,3 +27,10 @@ pub fn sip_dropped(transport: &'static str, cause: &'static str) {
 pub fn repair(cause: &'static str) {
     metrics::counter!("streamkit_repairs_total", "cause" => cause).increment(1);
 }
+
+/// How full the tables of signalling are.
+pub fn sip_load(transactions: usize, dialogs: usize, legs: usize) {
+    metrics::gauge!("streamkit_sip_transactions").set(transactions as f64);
+    metrics::gauge!("streamkit_sip_dialogs").set(dialogs as f64);
+    metrics::gauge!("streamkit_sip_legs").set(legs as f64);
+}
