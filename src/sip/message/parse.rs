@@ -11,6 +11,7 @@ use super::malformed::{Cause, Malformed};
 use super::method::Method;
 use super::uri::{Scheme, Uri};
 use super::{Field, Framing, Message, Start, long_name};
+use crate::telemetry::metrics;
 
 /// One message.
 pub(crate) const MAX_MESSAGE: usize = 65_535;
@@ -221,7 +222,7 @@ impl Draft {
             return self.blame(Cause::Version);
         }
         match lex::number(status, 699) {
-            Ok(status @ 100..) if line.len() >= reason.len() => {
+            Ok(status @ 100..) => {
                 let reason = Span::new(line.len() - reason.len(), line.len());
                 self.message.start = Start::Response { status: status as u16, reason };
             }
@@ -256,9 +257,8 @@ impl Draft {
 
     fn check_start(&mut self) {
         let Start::Request(Some(uri)) = &self.message.start else { return };
-        let hostless = matches!(uri.scheme(), Scheme::Sip | Scheme::Sips) && uri.host().is_empty();
         // RFC 4475 §3.1.2.11: header fields have no place in a Request-URI.
-        if hostless || uri.has_headers() {
+        if uri.has_headers() {
             self.blame(Cause::Uri);
         }
     }
@@ -373,15 +373,17 @@ impl Draft {
     fn read_contact(&mut self, bytes: &[u8]) {
         let (contact, more) = {
             let mut entries = self.values("Contact", bytes).flat_map(|span| lex::split(span.of(bytes), b','));
-            let first = entries.next().map(|entry| NameAddr::parse(&lex::unfold(lex::trim(entry))));
+            let first = entries.next().map(|entry| lex::unfold(lex::trim(entry)));
             (first, entries.next().is_some())
         };
         let invite = self.message.method == Method::Invite && matches!(self.message.start, Start::Request(_));
+        // `*` takes back all registrations (§10.2.2); it names nobody.
+        let contact = contact.filter(|entry| invite || **entry != *b"*").map(|entry| NameAddr::parse(&entry));
         match contact {
             None => {}
             Some(Ok(contact)) if !(invite && more) => self.message.contact = Some(contact),
             Some(_) if invite => self.blame(Cause::Contact),
-            Some(_) => {}
+            Some(_) => metrics::repair("optional_header"),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The vendor's own header fields and the custom ones handed to the bot (sip-trunk.md 9.1).
 
+use std::borrow::Cow;
+
 use super::IllFormed;
 use super::user_to_user::user_to_user;
 use crate::sip::message::Message;
@@ -47,26 +49,26 @@ pub fn custom_headers(
     decode: UuiDecode,
 ) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
-    for name in names.iter().filter(|name| !name.eq_ignore_ascii_case("X-UUI")) {
-        let key = without_x(name);
-        // The account is never handed on as a parameter.
-        if name.eq_ignore_ascii_case("X-Exotel-AccountSid") || found.iter().any(|(have, _)| have == key) {
-            continue;
-        }
-        if let Some(value) = message.header(name) {
-            found.push((key.to_owned(), deliverable(&value, max)));
-        }
-    }
-    let uui = uui_source.iter().find_map(|source| match source {
-        UuiSource::XUui => message.header("X-UUI").map(|value| value.into_owned()),
+    let mut uui = uui_source.iter().find_map(|source| match source {
+        UuiSource::XUui => message.header("X-UUI").map(Cow::into_owned),
         UuiSource::UserToUser => user_to_user(message).first().map(|uui| match decode {
             UuiDecode::Hex => uui.data.clone(),
             UuiDecode::Text => uui.decoded(),
         }),
     });
-    if let Some(uui) = uui {
-        found.push(("UUI".to_owned(), deliverable(&uui, max)));
+    for name in names {
+        let key = without_x(name);
+        // What the vendor's own fields say is no custom parameter (agentstream.md 13.2).
+        let vendors = key.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("Exotel-"));
+        if vendors || found.iter().any(|(have, _)| have.eq_ignore_ascii_case(key)) {
+            continue;
+        }
+        let uui = uui.take_if(|_| key.eq_ignore_ascii_case("UUI"));
+        if let Some(value) = uui.or_else(|| message.header(name).map(Cow::into_owned)) {
+            found.push((key.to_owned(), deliverable(&value, max)));
+        }
     }
+    found.extend(uui.map(|uui| ("UUI".to_owned(), deliverable(&uui, max))));
     found
 }
 
