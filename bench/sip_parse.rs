@@ -23,7 +23,11 @@ fn answer(bencher: Bencher<'_, '_>, which: &str) {
     let message = Message::parse(pick(which), Framing::Datagram).unwrap();
     let remote = "192.0.2.9:5060".parse().unwrap();
     bencher.bench(|| {
-        Response::to(black_box(&message), 180).to_tag("0123456789abcdef").source(remote, false).record_route().octets()
+        Response::to(black_box(&message), 180)
+            .to_tag("0123456789abcdef")
+            .source(remote, false)
+            .record_route()
+            .octets()
     });
 }
 

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 use streamkit::sip::Transport;
-use streamkit::sip::message::{Cause, Framed, Framer, Framing, Malformed, Message, Method, Request, Response};
+use streamkit::sip::message::{
+    Cause, Framed, Framer, Framing, Malformed, Message, Method, Request, Response,
+};
 
 /// What our parser refuses, and why; every other vector it takes.
 const REFUSED: [(&str, Cause); 21] = [
@@ -82,7 +84,10 @@ fn agrees(vector: &Vector, outcome: &Result<Message, Malformed>) -> bool {
             expects("none") && !matches!(outcome, Err(Malformed { answerable: Some(_), .. }))
         }
         // Anything but a refusal by the parser is for others to give.
-        Ok(_) => vector.expected.iter().any(|expected| !["400", "505", "416", "513", "none"].contains(&expected.as_str())),
+        Ok(_) => vector
+            .expected
+            .iter()
+            .any(|expected| !["400", "505", "416", "513", "none"].contains(&expected.as_str())),
         Err(Malformed { answerable: None, .. }) => expects("none"),
         Err(Malformed { cause, .. }) => expects(&cause.status().to_string()),
     }
@@ -95,7 +100,12 @@ fn every_datagram_has_the_outcome_of_its_index() {
     for vector in vectors {
         let outcome = Message::parse(&vector.octets, Framing::Datagram);
         assert!(agrees(&vector, &outcome), "{}: {outcome:?}", vector.file);
-        assert_eq!(outcome.err().map(|e| e.cause), refused.get(vector.file.as_str()).copied(), "{}", vector.file);
+        assert_eq!(
+            outcome.err().map(|e| e.cause),
+            refused.get(vector.file.as_str()).copied(),
+            "{}",
+            vector.file
+        );
     }
 }
 
@@ -132,8 +142,11 @@ fn every_stream_has_the_outcome_of_its_index() {
             "inv2543.dat" => assert_eq!(seen, [(Err(Cause::NoContentLength), true)], "{file}"),
             "ncl.dat" => assert_eq!(seen, [(Err(Cause::ContentLength), true)], "{file}"),
             "mcl01.dat" => assert_eq!(seen, [(Err(Cause::Repeated), true)], "{file}"),
-            // Its Content-Length ends in the middle of the body; what follows is no SIP.
-            "dblreq.dat" => assert_eq!((seen.len(), seen.iter().filter(|(seen, _)| seen.is_ok()).count()), (2, 2)),
+            // What is behind the second body is no message.
+            "dblreq.dat" => {
+                let taken: Vec<_> = seen.iter().map(|(seen, over)| (seen.is_ok(), *over)).collect();
+                assert_eq!(taken, [(true, false), (true, false), (false, true)]);
+            }
             _ => {
                 let first = seen.first().unwrap_or_else(|| panic!("{file}: nothing came out"));
                 let cause = first.0.as_ref().err().copied();
@@ -194,7 +207,10 @@ fn rsip_reads_what_we_write() {
         assert_eq!(theirs.status_code.code(), 200);
         assert_eq!(theirs.call_id_header().unwrap().value(), request.call_id());
         assert_eq!(theirs.cseq_header().unwrap().typed().unwrap().seq, request.cseq());
-        assert_eq!(theirs.via_header().unwrap().typed().unwrap().branch().map(|b| b.to_string()).as_deref(), request.via().branch());
+        assert_eq!(
+            theirs.via_header().unwrap().typed().unwrap().branch().map(|b| b.to_string()).as_deref(),
+            request.via().branch()
+        );
         let tag = theirs.from_header().unwrap().typed().unwrap().tag().map(|tag| tag.to_string());
         assert_eq!(tag.as_deref(), request.from().tag());
         assert_eq!(theirs.to_header().unwrap().typed().unwrap().tag().unwrap().value(), "0123456789abcdef");

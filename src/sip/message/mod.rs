@@ -258,7 +258,9 @@ impl fmt::Debug for Message {
         let mut line = f.debug_struct("Message");
         match &self.start {
             Start::Request(uri) => line.field("method", &self.method.as_str()).field("uri", uri),
-            Start::Response { status, .. } => line.field("status", status).field("method", &self.method.as_str()),
+            Start::Response { status, .. } => {
+                line.field("status", status).field("method", &self.method.as_str())
+            }
         };
         line.field("call_id", &self.call_id_text).field("cseq", &self.cseq).finish_non_exhaustive()
     }
