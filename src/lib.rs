@@ -2,6 +2,7 @@
 
 pub mod flow;
 pub mod ids;
+pub mod lab;
 pub mod media;
 pub mod sip;
 pub mod stream;
