@@ -19,6 +19,7 @@
 // The laboratory is the world around the product: its clock is the real one.
 #![allow(clippy::disallowed_methods)]
 
+pub mod bot;
 pub mod ear;
 pub mod path;
 pub mod sound;

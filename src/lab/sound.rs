@@ -134,27 +134,45 @@ pub(super) fn samples_in(rate: SampleRate, long: Duration) -> usize {
     (long.as_nanos() * u128::from(rate.hz()) / 1_000_000_000) as usize
 }
 
-/// Converts between any two rates with a windowed sinc: slow and exact, a second opinion on the
-/// product's own resampler. No delay: sample 0 stays at time 0.
+/// Converts between any two rates with a windowed sinc: a second opinion on the product's own
+/// resampler, and for rates it does not know. No delay: sample 0 stays at time 0.
 pub(super) fn resample(samples: &[i16], from: u32, to: u32) -> Vec<i16> {
-    const ZEROS: f64 = 24.0;
     if from == to {
         return samples.to_vec();
     }
-    let step = f64::from(from) / f64::from(to);
-    let cutoff = 0.95 * (1.0 / step).min(1.0);
-    let reach = ZEROS / cutoff;
-    let length = (samples.len() as u64 * u64::from(to) / u64::from(from)) as usize;
-    let at = |n: usize| {
-        let centre = n as f64 * step;
-        let first = (centre - reach).ceil().max(0.0) as usize;
-        let last = ((centre + reach) as usize).min(samples.len().saturating_sub(1));
-        let sum: f64 = (first..=last)
-            .map(|k| f64::from(samples[k]) * cutoff * sinc((centre - k as f64) * cutoff, ZEROS))
-            .sum();
-        sum.round().clamp(-32768.0, 32767.0) as i16
+    let (from, to) = (u64::from(from), u64::from(to));
+    let common = greatest_common_divisor(from, to);
+    let kernels = kernels(from / common, to / common);
+    let length = samples.len() as u64 * to / from;
+    let at = |n: u64| {
+        let kernel = &kernels[(n * from % to / common) as usize];
+        let first = (n * from / to) as i64 - (kernel.len() / 2) as i64;
+        let skipped = (-first).max(0) as usize;
+        let there = samples.get((first + skipped as i64) as usize..).unwrap_or_default();
+        let products = kernel.iter().skip(skipped).zip(there).map(|(k, &s)| k * f32::from(s));
+        products.sum::<f32>().round().clamp(-32768.0, 32767.0) as i16
     };
     (0..length).map(at).collect()
+}
+
+/// One kernel for each place a sample of the new rate may have between two of the old.
+fn kernels(from: u64, to: u64) -> Vec<Vec<f32>> {
+    const ZEROS: f64 = 24.0;
+    let cutoff = 0.95 * (to as f64 / from as f64).min(1.0);
+    let reach = (ZEROS / cutoff) as i64 + 1;
+    let weight = |distance: f64| match distance.abs() * cutoff {
+        x if x < ZEROS => (cutoff * sinc(x, ZEROS)) as f32,
+        _ => 0.0,
+    };
+    let kernel = |place: u64| {
+        let place = place as f64 / to as f64;
+        (-reach..=reach).map(|k| weight(place - k as f64)).collect()
+    };
+    (0..to).map(kernel).collect()
+}
+
+fn greatest_common_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 /// sin(πx)/πx under a Hann window that ends at `zeros`.

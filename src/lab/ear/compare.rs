@@ -192,11 +192,7 @@ fn pieces(heard: &Track, said: &Track, sound: &Sound, lag: isize) -> Vec<Segment
         let rank = |score: f64, by: isize| score - by.abs() as f64 * 1e-6;
         let best = tried.max_by(|a, b| rank(a.0, a.1).total_cmp(&rank(b.0, b.1)));
         let (correlation, by) = best.unwrap_or((0.0, 0));
-        segments.push(Segment {
-            at: rate.duration(start as u64),
-            correlation,
-            moved_ms: by as f64 / per_ms,
-        });
+        segments.push(Segment { at: rate.duration(start as u64), correlation, moved_ms: by as f64 / per_ms });
     }
     segments
 }

@@ -79,7 +79,9 @@ pub fn tone(sound: &Sound) -> Option<(f64, f64)> {
     }
     let hz = (rising.len() - 1) as f64 / (last - first) * f64::from(sound.rate.hz());
     let step = std::f64::consts::TAU * hz / f64::from(sound.rate.hz());
-    let fold = |(re, im), (n, s): (usize, &f64)| (re + s * (step * n as f64).cos(), im + s * (step * n as f64).sin());
+    let fold = |(re, im), (n, s): (usize, &f64)| {
+        (re + s * (step * n as f64).cos(), im + s * (step * n as f64).sin())
+    };
     let (re, im): (f64, f64) = samples.iter().enumerate().fold((0.0, 0.0), fold);
     let energy: f64 = samples.iter().map(|s| s * s).sum();
     Some((hz, (2.0 * (re * re + im * im) / samples.len() as f64 / energy).min(1.0)))

@@ -67,8 +67,8 @@ impl Fates {
     fn loses(&mut self, lot: f64) -> bool {
         let Impairment { loss, burst, .. } = self.impairment;
         let end = 1.0 / burst.max(1.0);
-        let begin = if loss >= 1.0 { 1.0 } else { end * loss / (1.0 - loss) };
-        self.losing = match (burst > 1.0, self.losing) {
+        let begin = end * loss / (1.0 - loss);
+        self.losing = match (burst > 1.0 && loss < 1.0, self.losing) {
             (false, _) => lot < loss,
             (true, true) => lot >= end,
             (true, false) => lot < begin,

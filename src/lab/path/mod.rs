@@ -111,7 +111,8 @@ impl Relay {
         let mut buffers = [[0u8; 2048]; 2];
         let [near, far] = &mut buffers;
         loop {
-            let next = self.queue.peek().map_or_else(|| Instant::now() + Duration::from_secs(1), |due| due.0.0);
+            let next =
+                self.queue.peek().map_or_else(|| Instant::now() + Duration::from_secs(1), |due| due.0.0);
             tokio::select! {
                 got = sockets[0].recv_from(near) => self.take(got, near, 0),
                 got = sockets[1].recv_from(far) => self.take(got, far, 1),
