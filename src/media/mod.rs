@@ -14,7 +14,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::IpNet;
+pub use crate::audio::G711;
+pub use crate::rtp::latch::{Latch, LatchMode};
 
 use crate::ids::PortId;
 use crate::units::{Digit, Gain, SampleRate};
@@ -71,15 +72,6 @@ impl Link {
     }
 }
 
-/// G.711 variants (RFC 3551 §4.5.14).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum G711 {
-    /// PCMU, static payload type 0.
-    Mu,
-    /// PCMA, static payload type 8.
-    A,
-}
-
 /// What an RTP port is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RtpSpec {
@@ -103,29 +95,6 @@ pub struct RtpSpec {
     pub latch: Latch,
     /// No RTP for so long is told as `Event::Silent`; zero: never.
     pub timeout: Duration,
-}
-
-/// Who may teach us where the peer really is (sip-trunk.md section 11.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Latch {
-    /// How willing we are.
-    pub mode: LatchMode,
-    /// Source address of the signalling.
-    pub signalling: IpAddr,
-    /// Further networks (`media_peers`).
-    pub networks: Vec<IpNet>,
-}
-
-/// `latch` of a trunk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LatchMode {
-    /// The SDP address and port only.
-    Strict,
-    /// SDP address, signalling address or `media_peers`, any port.
-    #[default]
-    Auto,
-    /// Anyone.
-    Any,
 }
 
 /// What the engine tells a call.

@@ -1,0 +1,438 @@
+//! What will be said of a call when it is over: one JSON line (operator.md section 7). Keys are stable: new ones may
+//! be added, none renamed. Times are RFC 3339 UTC, durations milliseconds; what did not happen is absent.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::Serialize;
+
+use super::verdict::Verdict;
+use crate::ids::{CallSid, StreamSid};
+use crate::media::{RtpCounts, StreamCounts};
+use crate::stream::{DisconnectedBy, Disposition, Outcome, Status};
+
+/// One call's record.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cdr {
+    /// Of this form: 1.
+    pub version: u8,
+    /// The call.
+    #[serde(serialize_with = "printed")]
+    pub call_sid: CallSid,
+    /// `node.name`.
+    pub node: String,
+    /// `inbound` or `outbound`.
+    pub direction: &'static str,
+    /// Name of the trunk.
+    pub trunk: String,
+    /// Place of the route in the configuration, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<usize>,
+    /// The account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_sid: Option<String>,
+    /// The caller, as told to the bot.
+    pub from: String,
+    /// The number dialled.
+    pub to: String,
+    /// Headers passed on.
+    pub custom_headers: BTreeMap<String, String>,
+    /// Signalling.
+    pub sip: Sip,
+    /// When.
+    pub times: Times,
+    /// How it ended.
+    pub end: End,
+    /// Media of the caller's leg.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media: Option<Media>,
+    /// Streams in the order they were opened.
+    pub streams: Vec<StreamRecord>,
+    /// Whose fault it was.
+    pub verdict: Verdict,
+}
+
+/// Signalling of the caller's leg.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Sip {
+    /// Call-ID.
+    pub call_id: String,
+    /// Source of the INVITE.
+    pub peer: String,
+    /// `udp`, `tcp`, `tls`.
+    pub transport: &'static str,
+    /// What it calls itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    /// Final answer to the INVITE.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<u16>,
+    /// Reason header field of the BYE, CANCEL or refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// When; all but the first and last are milliseconds from the INVITE.
+#[derive(Clone, Debug, Serialize)]
+pub struct Times {
+    /// Wall time of the INVITE.
+    pub invite: String,
+    /// 180 or 183 sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ringing_ms: Option<u64>,
+    /// 200 sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer_ms: Option<u64>,
+    /// `start` written to the first bot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_ms: Option<u64>,
+    /// First RTP of the caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_audio_in_ms: Option<u64>,
+    /// First audio of the bot sent to the caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_audio_out_ms: Option<u64>,
+    /// Wall time of the end.
+    pub end: String,
+    /// Answer to end; 0 when never answered.
+    pub duration_ms: u64,
+}
+
+/// How it ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct End {
+    /// `caller`, `bot`, `streamkit`.
+    pub by: By,
+    /// The stable word.
+    pub cause: &'static str,
+    /// For people.
+    pub detail: String,
+}
+
+/// Who ended a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// The caller or its PBX.
+    Caller,
+    /// The bot.
+    Bot,
+    /// We.
+    Streamkit,
+}
+
+/// Media of a leg.
+#[derive(Clone, Debug, Serialize)]
+pub struct Media {
+    /// `PCMU` or `PCMA`.
+    pub codec: &'static str,
+    /// Milliseconds a packet we sent.
+    pub ptime_ms: u8,
+    /// From the caller.
+    #[serde(rename = "in")]
+    pub inward: MediaIn,
+    /// To the caller.
+    #[serde(rename = "out")]
+    pub outward: MediaOut,
+    /// Estimated quality (ITU-T G.107) of what came in.
+    pub mos: Mos,
+    /// Whether it was encrypted.
+    pub srtp: bool,
+}
+
+/// What came from the caller.
+#[derive(Clone, Debug, Serialize)]
+pub struct MediaIn {
+    /// Packets taken.
+    pub packets: u64,
+    /// Never came.
+    pub lost: u64,
+    /// Came too late.
+    pub late: u64,
+    /// Came twice.
+    pub duplicated: u64,
+    /// Came out of order, in time.
+    pub reordered: u64,
+    /// Made up by us.
+    pub concealed_ms: u64,
+    /// Interarrival jitter.
+    pub jitter_ms: f64,
+    /// Longest time between two packets.
+    pub longest_gap_ms: u64,
+    /// From strangers, dropped.
+    pub foreign: u64,
+    /// Not RTP of this call, dropped.
+    pub malformed: u64,
+}
+
+/// What went to the caller.
+#[derive(Clone, Debug, Serialize)]
+pub struct MediaOut {
+    /// Packets sent.
+    pub packets: u64,
+}
+
+/// Estimated mean opinion scores.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Mos {
+    /// Of what the caller sent, as the bot heard it.
+    #[serde(rename = "in")]
+    pub inward: f64,
+}
+
+/// One stream: its outcome under the names of agentstream.md section 10, and its figures.
+#[derive(Clone, Debug, Serialize)]
+pub struct StreamRecord {
+    /// Absent if no attempt was begun.
+    #[serde(rename = "StreamSID", skip_serializing_if = "Option::is_none")]
+    pub stream_sid: Option<String>,
+    /// Without user info.
+    #[serde(rename = "StreamUrl", skip_serializing_if = "Option::is_none")]
+    pub stream_url: Option<String>,
+    /// `completed`, `failed`, `cancelled`.
+    #[serde(rename = "Status")]
+    pub status: &'static str,
+    /// Whole seconds.
+    #[serde(rename = "Duration")]
+    pub duration: String,
+    /// `user`, `bot`, `NA`.
+    #[serde(rename = "DisconnectedBy")]
+    pub disconnected_by: &'static str,
+    /// Only when throttled.
+    #[serde(rename = "DetailedStatus", skip_serializing_if = "Option::is_none")]
+    pub detailed_status: Option<&'static str>,
+    /// Only on failure.
+    #[serde(rename = "Error", skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Finer.
+    #[serde(rename = "Disposition")]
+    pub disposition: &'static str,
+    /// First attempt to the upgrade.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_ms: Option<u64>,
+    /// Attempts made.
+    pub attempts: u8,
+    /// Hz.
+    pub sample_rate: u32,
+    /// Messages.
+    pub messages: Messages,
+    /// The bot's audio.
+    pub audio: Audio,
+    /// The bot's marks.
+    pub marks: Marks,
+}
+
+/// Messages on the socket.
+#[derive(Clone, Debug, Serialize)]
+pub struct Messages {
+    /// Ours.
+    pub out: u64,
+    /// The bot's.
+    #[serde(rename = "in")]
+    pub inward: u64,
+    /// Of those, passed over.
+    pub ignored: u64,
+    /// Frames of the caller dropped because the bot did not read.
+    pub dropped: u64,
+}
+
+/// What became of the bot's audio.
+#[derive(Clone, Debug, Serialize)]
+pub struct Audio {
+    /// Accepted.
+    pub received_ms: u64,
+    /// Heard by the caller.
+    pub played_ms: u64,
+    /// Dropped by `clear`.
+    pub cleared_ms: u64,
+    /// Refused because the queue was full.
+    pub refused_ms: u64,
+    /// Times it ran dry within an utterance.
+    pub starved: u64,
+    /// Longest of them.
+    pub longest_starvation_ms: u64,
+}
+
+/// What became of the bot's marks.
+#[derive(Clone, Debug, Serialize)]
+pub struct Marks {
+    /// Accepted.
+    pub received: u64,
+    /// Echoed in their turn.
+    pub played: u64,
+    /// Echoed by a `clear`.
+    pub cleared: u64,
+}
+
+impl Status {
+    /// As agentstream.md section 10 spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl DisconnectedBy {
+    /// As agentstream.md section 10 spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Bot => "bot",
+            Self::NotApplicable => "NA",
+        }
+    }
+}
+
+impl Disposition {
+    /// As agentstream.md section 10 spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CallerHangupBeforeStream => "caller_hangup_before_stream",
+            Self::CallerHangupDuringSetup => "caller_hangup_during_setup",
+            Self::CallerHangup => "caller_hangup",
+            Self::BotClosed => "bot_closed",
+            Self::BotError => "bot_error",
+            Self::ConnectionLost => "connection_lost",
+            Self::ConnectFailed => "connect_failed",
+            Self::BadUrl => "bad_url",
+            Self::Throttled => "throttled",
+            Self::Stopped => "stopped",
+            Self::DurationLimit => "duration_limit",
+            Self::Shutdown => "shutdown",
+            Self::ProtocolError => "protocol_error",
+        }
+    }
+}
+
+impl StreamRecord {
+    /// Of a stream that is over and the port it played through, if it had one.
+    pub fn new(outcome: &Outcome, port: Option<&StreamCounts>) -> Self {
+        let figures = &outcome.figures;
+        let rate = u64::from(figures.sample_rate).max(1);
+        let ms = |samples: u64| samples * 1000 / rate;
+        Self {
+            stream_sid: outcome.stream_sid.map(|sid: StreamSid| sid.to_string()),
+            stream_url: outcome.url.clone(),
+            status: outcome.status.as_str(),
+            duration: outcome.duration.as_secs().to_string(),
+            disconnected_by: outcome.disconnected_by.as_str(),
+            detailed_status: (outcome.disposition == Disposition::Throttled)
+                .then_some("Streaming_call_throttled"),
+            error: outcome.error.as_ref().map(|error| error.to_string().chars().take(256).collect()),
+            disposition: outcome.disposition.as_str(),
+            connect_ms: figures.connect.map(millis),
+            attempts: figures.attempts,
+            sample_rate: figures.sample_rate,
+            messages: Messages {
+                out: figures.messages_out,
+                inward: figures.messages_in,
+                ignored: figures.ignored,
+                dropped: figures.dropped_out,
+            },
+            audio: Audio {
+                received_ms: figures.received_ms,
+                played_ms: port.map_or(figures.played_ms, |port| ms(port.played)),
+                cleared_ms: port.map_or(figures.cleared_ms, |port| ms(port.cleared)),
+                refused_ms: figures.refused_ms,
+                starved: port.map_or(0, |port| port.starved),
+                longest_starvation_ms: port.map_or(0, |port| port.longest_starvation_ms),
+            },
+            marks: Marks {
+                received: figures.marks_received,
+                played: figures.marks_played,
+                cleared: figures.marks_cleared,
+            },
+        }
+    }
+}
+
+impl Media {
+    /// Of a leg's port when it is closed.
+    pub fn new(codec: &'static str, ptime_ms: u8, counts: &RtpCounts) -> Self {
+        Self {
+            codec,
+            ptime_ms,
+            inward: MediaIn {
+                packets: counts.packets_in,
+                lost: counts.lost,
+                late: counts.late,
+                duplicated: counts.duplicated,
+                reordered: counts.reordered,
+                concealed_ms: counts.concealed_ms,
+                jitter_ms: (counts.jitter_ms * 10.0).round() / 10.0,
+                longest_gap_ms: counts.longest_gap_ms,
+                foreign: counts.foreign,
+                malformed: counts.malformed,
+            },
+            outward: MediaOut { packets: counts.packets_out },
+            mos: Mos { inward: mos(counts) },
+            srtp: false,
+        }
+    }
+}
+
+/// Estimated listening quality (ITU-T G.107 with the G.113 values of G.711 with concealment: Ie 0, Bpl 25.1) from what
+/// was lost or came too late; delay is not in it.
+fn mos(counts: &RtpCounts) -> f64 {
+    let missing = counts.lost + counts.late;
+    let percent = 100.0 * missing as f64 / (counts.packets_in + missing).max(1) as f64;
+    let r = (93.2 - 95.0 * percent / (percent + 25.1)).clamp(0.0, 100.0);
+    let mos = 1.0 + 0.035 * r + r * (r - 60.0) * (100.0 - r) * 7e-6;
+    (mos.clamp(1.0, 4.5) * 100.0).round() / 100.0
+}
+
+/// Wall and monotonic time of one moment: all times of a record are told from it (reliability R-120).
+#[derive(Clone, Copy, Debug)]
+pub struct Began {
+    /// Monotonic.
+    pub at: Instant,
+    /// Wall.
+    pub wall: SystemTime,
+}
+
+impl Began {
+    /// Milliseconds from then to `now`.
+    pub fn ms(&self, now: Instant) -> u64 {
+        millis(now.saturating_duration_since(self.at))
+    }
+
+    /// Wall time of `now`, RFC 3339 UTC with milliseconds.
+    pub fn wall(&self, now: Instant) -> String {
+        let wall = self.wall + now.saturating_duration_since(self.at);
+        jiff::Timestamp::try_from(wall).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
+    }
+}
+
+/// Whole milliseconds.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn printed<S: serde::Serializer>(sid: &CallSid, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(sid)
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a test begins somewhere in time
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clean_call_sounds_as_g_711_can_and_a_lossy_one_worse() {
+        let clean = RtpCounts { packets_in: 1000, ..RtpCounts::default() };
+        let lossy = RtpCounts { packets_in: 950, lost: 50, ..RtpCounts::default() };
+        assert!((mos(&clean) - 4.41).abs() < 0.01, "{}", mos(&clean));
+        assert!(mos(&lossy) < 4.1 && mos(&lossy) > 3.0);
+        assert!(mos(&RtpCounts { lost: 10, ..RtpCounts::default() }) < 1.5);
+    }
+
+    #[test]
+    fn times_are_told_from_the_invite() {
+        let began = Began { at: Instant::now(), wall: SystemTime::UNIX_EPOCH + Duration::from_secs(86_400) };
+        assert_eq!(began.wall(began.at + Duration::from_millis(1500)), "1970-01-02T00:00:01.500Z");
+        assert_eq!(began.ms(began.at + Duration::from_millis(1500)), 1500);
+    }
+}

@@ -1,0 +1,127 @@
+//! Judges an INVITE before a call exists: account, route, session description, limits (sip-trunk.md section 4,
+//! steps 10 to 14). Refusing takes no port, opens no stream and starts no task (reliability R-102).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::admission::{Admission, CallPermit};
+use super::refusal::Denied;
+use super::{Config, Identity, Privacy, Trunk, offer};
+use crate::flow::Program;
+use crate::ids::TrunkId;
+use crate::route::{Asked, Target};
+use crate::sdp;
+use crate::sip::Incoming;
+use crate::sip::message::Message;
+use crate::sip::message::header::{identity, vendor};
+
+/// Who calls whom, and what they brought with them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parties {
+    /// As `start.from` says it.
+    pub from: String,
+    /// The caller's number alone; empty when withheld.
+    pub number: String,
+    /// The number dialled.
+    pub to: String,
+    /// Headers for the bot: name and value.
+    pub custom: Vec<(String, String)>,
+}
+
+/// A call that is let in.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Its account.
+    pub account: String,
+    /// Place of its route, from 1.
+    pub route: usize,
+    /// What comes next.
+    pub program: Arc<Program>,
+    /// Given back when the call is over.
+    pub permit: CallPermit,
+}
+
+/// Who calls whom.
+pub fn parties(trunk: &Trunk, invite: &Message) -> Parties {
+    let caller = identity::caller(invite, trunk.trust_identity);
+    let told = match trunk.privacy {
+        Privacy::Withhold => caller.user,
+        Privacy::Pass => Some(caller.asserted).filter(|user| !user.is_empty()),
+    };
+    let number = told.unwrap_or_default();
+    let from = match trunk.identity {
+        _ if number.is_empty() => "sip:anonymous".to_owned(),
+        Identity::SipUser => format!("sip:{number}"),
+        Identity::Number => number.clone(),
+        Identity::Uri => format!("sip:{number}@{}", caller.uri.host()),
+    };
+    let custom = vendor::custom_headers(
+        invite,
+        &trunk.custom_headers,
+        trunk.custom_header_max,
+        &trunk.uui_source,
+        trunk.uui_decode,
+    );
+    Parties { from, number, to: identity::dialled(invite), custom }
+}
+
+/// Whether the call is served, and how; what was found of its account and route is told either way.
+pub fn judge(
+    config: &Config,
+    admission: &Admission,
+    now: Instant,
+    incoming: &Incoming,
+    parties: &Parties,
+    found: &mut Found,
+) -> Result<Admitted, Denied> {
+    let trunk = config.trunks.get(usize::from(incoming.trunk.0)).ok_or(Denied::Internal)?;
+    let named = vendor::account_sid(&incoming.invite).map_err(|_| Denied::AccountIllFormed)?;
+    let account = trunk.access.account(named.as_deref()).map_err(Denied::Account)?;
+    found.account = Some(account.to_owned());
+    let program = find_route(config, incoming.trunk, account, &incoming.invite, parties, found)?;
+    readable(incoming, trunk)?;
+    let permit = admission.call(now, incoming.trunk).map_err(Denied::Full)?;
+    Ok(Admitted { account: account.to_owned(), route: found.route.unwrap_or_default(), program, permit })
+}
+
+/// What was found before the judgement, for the record of a refused call.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The account.
+    pub account: Option<String>,
+    /// The route's place, from 1.
+    pub route: Option<usize>,
+}
+
+fn find_route(
+    config: &Config,
+    trunk: TrunkId,
+    account: &str,
+    invite: &Message,
+    parties: &Parties,
+    found: &mut Found,
+) -> Result<Arc<Program>, Denied> {
+    let header = |name: &str| invite.header(name).map(|value| value.into_owned());
+    let asked = Asked { trunk, to: &parties.to, from: &parties.number, account, header: &header };
+    let (place, route) = config.routes.find(&asked).ok_or(Denied::NoRoute)?;
+    found.route = Some(place);
+    match &route.target {
+        Target::Bot(url) => Ok(Arc::new(Program::voicebot(url))),
+        Target::Reject(status) => Err(Denied::Route(*status)),
+        Target::Flow(_) => Err(Denied::Internal), // the configuration refuses flows until there are any
+    }
+}
+
+/// Whether an answer to the offer exists at all; our address in it does not matter yet, but for its family. No offer
+/// is no fault.
+fn readable(incoming: &Incoming, trunk: &Trunk) -> Result<(), Denied> {
+    let (body, kind) = (incoming.invite.body(), incoming.invite.header("Content-Type"));
+    if body.is_empty() {
+        return Ok(());
+    }
+    let kind = kind.as_deref().unwrap_or_default();
+    let there = sdp::media_addresses(body, kind).map_err(Denied::Sdp)?;
+    let peer = there.first().copied().unwrap_or(incoming.remote.ip());
+    let wish = offer::wish(trunk, (peer, 9).into());
+    sdp::answer(body, kind, &wish).map(drop).map_err(Denied::Sdp)
+}

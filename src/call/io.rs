@@ -1,0 +1,272 @@
+//! The tasks that drive calls: `Desk` takes what signalling and the engine tell and begins calls, `drive` runs one.
+#![allow(clippy::disallowed_methods)] // a shell: it reads the clock for the cores it drives
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep_until;
+
+use super::admission::Admission;
+use super::cdr::{Began, Cdr};
+use super::switchboard::{Line, Mailbox, Slot, Switchboard};
+use super::{Beginning, Call, Config, Input, Opening, Output, Request, intake, record};
+use crate::ids::{CallKey, CallSid, Entropy, PortId};
+use crate::media::{self, Engine, Lane};
+use crate::sip::{self, Incoming};
+use crate::stream::{self, Connector};
+use crate::telemetry::metrics;
+
+/// Ports a call may have had: what is closed after a fault of ours.
+const PORTS: u8 = 4;
+
+/// What calls are joined to.
+pub struct Wires {
+    /// To signalling.
+    pub sip: mpsc::Sender<sip::Command>,
+    /// Audio.
+    pub engine: Engine,
+    /// To bots.
+    pub connector: Arc<Connector>,
+    /// Where finished CDRs go, as JSON lines.
+    pub cdrs: mpsc::Sender<Vec<u8>>,
+    /// Who is on the line.
+    pub board: Switchboard,
+    /// Who may come in.
+    pub admission: Admission,
+    /// Sees every message on a bot's socket, if someone looks.
+    pub trace: Option<stream::Trace>,
+}
+
+/// Where calls begin.
+pub struct Desk {
+    wires: Arc<Wires>,
+    config: RwLock<Arc<Config>>,
+    entropy: Mutex<Entropy>,
+}
+
+impl Desk {
+    /// A desk with this configuration.
+    pub fn new(wires: Wires, config: Config, entropy: Entropy) -> Self {
+        Self { wires: Arc::new(wires), config: RwLock::new(Arc::new(config)), entropy: Mutex::new(entropy) }
+    }
+
+    /// New calls keep to this from now on.
+    pub fn reload(&self, config: Config) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// Takes what signalling tells; never waits for a call.
+    pub fn signalled(&self, event: sip::Event) {
+        match event {
+            sip::Event::Incoming(incoming) => self.begin(incoming),
+            event => {
+                if let Some(slot) = self.wires.board.by_leg(event.leg()) {
+                    slot.put(Input::Sip(event));
+                }
+            }
+        }
+    }
+
+    /// Takes what the engine tells.
+    pub fn heard(board: &Switchboard, key: CallKey, event: media::Event) {
+        if let Some(slot) = board.by_call(key) {
+            slot.put(Input::Media(event));
+        }
+    }
+
+    fn begin(&self, incoming: Box<Incoming>) {
+        let config = self.config.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(trunk) = config.trunks.get(usize::from(incoming.trunk.0)) else { return };
+        let began = Began { at: incoming.at, wall: SystemTime::now() };
+        let parties = intake::parties(trunk, &incoming.invite);
+        let mut found = intake::Found::default();
+        let (sid, entropy) = {
+            let mut entropy = self.entropy.lock().unwrap_or_else(PoisonError::into_inner);
+            (CallSid::fresh(&mut entropy), entropy.fork())
+        };
+        match intake::judge(&config, &self.wires.admission, began.at, &incoming, &parties, &mut found) {
+            Ok(admitted) => {
+                let (line, mailbox) = self.wires.board.open(incoming.leg);
+                tracing::info!(
+                    call = %sid, trunk = %trunk.name, from = %parties.from, to = %parties.to,
+                    call_id = %incoming.invite.call_id(), "call begins"
+                );
+                let admission = self.wires.admission.clone();
+                let beginning = Beginning {
+                    key: line.key, sid, began, config, admission, entropy, incoming, parties, admitted,
+                };
+                tokio::spawn(attend(self.wires.clone(), beginning, line, mailbox));
+            }
+            Err(denied) => {
+                tracing::info!(call = %sid, trunk = %trunk.name, cause = denied.cause(), "call refused");
+                let cdr = record::refused(&config, sid, began, &parties, &incoming, found, &denied);
+                let reject = sip::Command::Reject { leg: incoming.leg, refusal: denied.refusal() };
+                if self.wires.sip.try_send(reject).is_err() {
+                    metrics::mailbox_overflow(); // signalling gives the INVITE up by itself
+                }
+                finished(&self.wires, &cdr);
+            }
+        }
+    }
+}
+
+/// Runs one call; a panic in it ends it alone (reliability R-2).
+async fn attend(wires: Arc<Wires>, beginning: Beginning, line: Line, mailbox: Mailbox) {
+    let lane = wires.engine.place();
+    let trunk = beginning.config.trunks[usize::from(beginning.incoming.trunk.0)].name.clone();
+    let call = tokio::spawn(drive(wires.clone(), lane.clone(), beginning, line.slot.clone(), mailbox));
+    let Err(fault) = call.await else { return };
+    if fault.is_panic() {
+        tracing::error!(trunk = %trunk, cause = "internal", "a call failed and was ended");
+        metrics::call_panicked();
+        let reason = Some("Q.850;cause=41".to_owned());
+        let refusal = super::refusal::Denied::Internal.refusal();
+        // whichever of the two fits the leg's state takes effect
+        let _ = wires.sip.send(sip::Command::Reject { leg: line.leg, refusal }).await;
+        let _ = wires.sip.send(sip::Command::Hangup { leg: line.leg, reason }).await;
+        for index in 0..PORTS {
+            lane.send(media::Command::Close(PortId { call: line.key, index })).await;
+        }
+    }
+}
+
+/// What a call's task holds besides its call.
+struct Driver {
+    wires: Arc<Wires>,
+    lane: Lane,
+    slot: Slot,
+    /// To the stream that was opened last.
+    stream: Option<mpsc::Sender<stream::Command>>,
+    stream_config: Arc<stream::Config>,
+}
+
+async fn drive(wires: Arc<Wires>, lane: Lane, beginning: Beginning, slot: Slot, mailbox: Mailbox) {
+    let Mailbox { mut inputs, mut overflowed } = mailbox;
+    let stream_config = beginning.config.stream.clone();
+    let mut call = Call::inbound(beginning);
+    let mut driver = Driver { wires, lane, slot, stream: None, stream_config };
+    loop {
+        while let Some(output) = call.poll_output() {
+            match driver.carry_out(output).await {
+                Then::Drain => {}
+                Then::Feed(input) => call.handle(Instant::now(), input),
+                Then::Over => return,
+            }
+        }
+        let input = tokio::select! {
+            biased;
+            () = flooded(&mut overflowed) => Input::Request(Request::Fail),
+            Some(input) = inputs.recv() => input,
+            () = until(call.poll_timeout()) => Input::Timeout,
+        };
+        call.handle(Instant::now(), input);
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves once, when the mailbox was full.
+async fn flooded(overflowed: &mut watch::Receiver<bool>) {
+    loop {
+        if overflowed.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if *overflowed.borrow_and_update() {
+            return;
+        }
+    }
+}
+
+/// What follows an output.
+enum Then {
+    Drain,
+    Feed(Input),
+    Over,
+}
+
+impl Driver {
+    async fn carry_out(&mut self, output: Output) -> Then {
+        match output {
+            Output::Sip(command) => {
+                if self.wires.sip.send(command).await.is_err() {
+                    tracing::error!(cause = "internal", "signalling is gone");
+                }
+            }
+            Output::Media(command) => self.lane.send(command).await,
+            Output::Reserve(peer) => return Then::Feed(Input::Reserved(self.wires.engine.reserve(peer))),
+            Output::OpenStream(opening) => self.open(*opening),
+            Output::StopStream(stop) => {
+                if let Some(stream) = &self.stream {
+                    let _ = stream.try_send(stream::Command::Stop(stop)); // full: it is stopping already
+                }
+            }
+            Output::Done(cdr) => {
+                finished(&self.wires, &cdr);
+                return Then::Over;
+            }
+        }
+        Then::Drain
+    }
+
+    fn open(&mut self, opening: Opening) {
+        let Opening { url, start, end, permit } = opening;
+        let sid = start.stream_sid;
+        let (commands, receiver) = mpsc::channel(4);
+        self.stream = Some(commands);
+        let slot = self.slot.clone();
+        let open = stream::io::Open {
+            config: self.stream_config.clone(),
+            connector: self.wires.connector.clone(),
+            trace: self.wires.trace.clone(),
+            url,
+            start,
+            end,
+        };
+        tokio::spawn(async move {
+            let told = slot.clone();
+            let run = tokio::spawn(stream::io::run(open, receiver, move |event| {
+                told.put(Input::Stream(sid, event));
+            }));
+            if run.await.is_err() {
+                metrics::call_panicked();
+                let outcome = Box::new(stream::Outcome::internal(sid));
+                slot.put(Input::Stream(sid, stream::Event::Ended(outcome)));
+            }
+            drop(permit);
+        });
+    }
+}
+
+fn finished(wires: &Wires, cdr: &Cdr) {
+    metrics::call_ended(&cdr.trunk, cdr.direction, outcome(cdr), cdr.end.cause);
+    if cdr.times.answer_ms.is_some() {
+        metrics::call_duration(&cdr.trunk, Duration::from_millis(cdr.times.duration_ms));
+    }
+    tracing::info!(
+        call = %cdr.call_sid, trunk = %cdr.trunk, by = ?cdr.end.by, cause = cdr.end.cause, detail = %cdr.end.detail,
+        code = cdr.sip.code, duration_ms = cdr.times.duration_ms, verdict = %cdr.verdict.text, "call ended"
+    );
+    let line = serde_json::to_vec(cdr).map(|mut line| {
+        line.push(b'\n');
+        line
+    });
+    if line.map_or(true, |line| wires.cdrs.try_send(line).is_err()) {
+        tracing::error!(call = %cdr.call_sid, cause = "cdr_queue_full", "a call record could not be written");
+        metrics::cdr_failed();
+    }
+}
+
+/// Label of `calls_total`.
+fn outcome(cdr: &Cdr) -> &'static str {
+    match (cdr.times.answer_ms, cdr.end.cause) {
+        (Some(_), _) => "answered",
+        (None, "cancel") => "cancelled",
+        (None, _) => "refused",
+    }
+}

@@ -1,0 +1,83 @@
+//! Our side of one signalling relation: how far it is, and what was agreed on it.
+
+use std::net::SocketAddr;
+
+use crate::ids::{LegId, PortId};
+use crate::media::{Reservation, RtpSpec};
+use crate::sdp;
+use crate::sip::Incoming;
+
+/// How far a leg is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// The INVITE waits for its answer.
+    Waiting,
+    /// The 200 is out.
+    Answered,
+    /// The ACK is in.
+    Up,
+    /// Nothing more will be heard of it.
+    Over,
+}
+
+/// One leg.
+#[derive(Debug)]
+pub struct Leg {
+    /// Its name in signalling.
+    pub id: LegId,
+    /// How far it is.
+    pub state: State,
+    /// Source of the peer's signalling.
+    pub peer: SocketAddr,
+    /// Its port in the engine.
+    pub port: PortId,
+    /// The port is open in the engine.
+    pub open: bool,
+    /// Our socket, until the port is opened with it.
+    pub reservation: Option<Reservation>,
+    /// The dialog's side of offer and answer.
+    pub session: sdp::Session,
+    /// What we can do, with our address and port in it; known once a socket is reserved.
+    pub wish: Option<sdp::Wish>,
+    /// What was agreed last.
+    pub spec: Option<RtpSpec>,
+    /// Our SDP as last sent.
+    pub sdp: String,
+    /// An offer of ours waits for its answer in an ACK.
+    pub offered: bool,
+    /// The peer holds us.
+    pub held: bool,
+}
+
+impl Leg {
+    /// The leg of an INVITE that came in; chance names its session description.
+    pub fn inbound(incoming: &Incoming, port: PortId, chance: u32) -> Self {
+        Self {
+            id: incoming.leg,
+            state: State::Waiting,
+            peer: incoming.remote,
+            port,
+            open: false,
+            reservation: None,
+            session: sdp::Session::new(chance),
+            wish: None,
+            spec: None,
+            sdp: String::new(),
+            offered: false,
+            held: false,
+        }
+    }
+
+    /// Keeps what was agreed; true if it differs from before.
+    pub fn agree(&mut self, spec: RtpSpec, held: bool) -> bool {
+        self.held = held;
+        let changed = self.spec.as_ref() != Some(&spec);
+        self.spec = Some(spec);
+        changed
+    }
+
+    /// The 200 went out, and it is not over.
+    pub fn is_answered(&self) -> bool {
+        matches!(self.state, State::Answered | State::Up)
+    }
+}

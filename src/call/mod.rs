@@ -1,0 +1,213 @@
+//! The orchestration: legs, ports and a place in a flow, joined. The front door.
+//!
+//! ```text
+//!  sip::Event    ─┐                         ┌─► sip::Command
+//!  media::Event  ─┤                         ├─► media::Command
+//!  stream::Event ─┼─► Call ── Fact ─► flow  ├─► a stream to open or to stop
+//!  Request       ─┤    ▲                │   ├─► a port to reserve
+//!  Timeout       ─┘    └──── Verb ──────┘   └─► the CDR
+//! ```
+//!
+//! A call is a pure state machine: one `Input` in, then every `Output` it causes out. It decides who hears whom in
+//! one function (`wiring`), asks the flow what comes next, and is over when its CDR is written. `intake` judges an
+//! INVITE before a call exists (sip-trunk.md section 4, steps 10 to 14).
+//!
+//! What it deliberately does not know: sockets, tasks, clocks; what a SIP message looks like on the wire.
+
+pub mod admission;
+pub mod cdr;
+mod config;
+mod ending;
+mod input;
+pub mod intake;
+pub mod io;
+mod leg;
+mod offer;
+mod output;
+mod record;
+pub mod refusal;
+mod request;
+mod signal;
+mod stage;
+pub mod switchboard;
+mod verb;
+mod verdict;
+pub mod wiring;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+pub use config::{Config, Identity, Privacy, Ring, Trunk, UuiDecode, UuiSource};
+pub use input::Input;
+pub use output::{Opening, Output};
+pub use request::Request;
+
+use admission::{Admission, CallPermit};
+use cdr::Began;
+use ending::Ending;
+use intake::{Admitted, Parties};
+use leg::Leg;
+use record::Record;
+use stage::Stage;
+
+use crate::flow::{Cursor, Fact};
+use crate::ids::{CallKey, CallSid, Entropy, PortId};
+use crate::media::Link;
+use crate::sip::Incoming;
+
+/// One call.
+#[derive(Debug)]
+pub struct Call {
+    key: CallKey,
+    sid: CallSid,
+    account: String,
+    parties: Parties,
+    config: Arc<Config>,
+    admission: Admission,
+    entropy: Entropy,
+    leg: Leg,
+    flow: Cursor,
+    stage: Stage,
+    links: BTreeSet<Link>,
+    next_port: u8,
+    timers: Timers,
+    ending: Option<Ending>,
+    record: Record,
+    outputs: VecDeque<Output>,
+    incoming: Box<Incoming>,
+    /// Held as long as the call.
+    _permit: CallPermit,
+}
+
+/// When something is due.
+#[derive(Debug, Default)]
+struct Timers {
+    /// The flow's wait is over.
+    wait: Option<Instant>,
+    /// The call has lasted long enough.
+    max_call: Option<Instant>,
+    /// Playing out what a bot left has lasted long enough.
+    drain: Option<Instant>,
+    /// What is still to be told of an ended call is not waited for any longer.
+    ending: Option<Instant>,
+}
+
+/// What a call begins with.
+#[derive(Debug)]
+pub struct Beginning {
+    /// What its ports and mailbox are found by.
+    pub key: CallKey,
+    /// Its name.
+    pub sid: CallSid,
+    /// When the INVITE came.
+    pub began: Began,
+    /// What it keeps to.
+    pub config: Arc<Config>,
+    /// The door its streams go through.
+    pub admission: Admission,
+    /// Chance of its own.
+    pub entropy: Entropy,
+    /// The INVITE.
+    pub incoming: Box<Incoming>,
+    /// Who calls whom.
+    pub parties: Parties,
+    /// What `intake` found.
+    pub admitted: Admitted,
+}
+
+impl Call {
+    /// An inbound call that was let in. Its first output asks for an RTP port.
+    pub fn inbound(beginning: Beginning) -> Self {
+        let Beginning { key, sid, began, config, admission, mut entropy, incoming, parties, admitted } = beginning;
+        let trunk = &config.trunks[usize::from(incoming.trunk.0)]; // `intake::judge` found it there
+        let record = Record::new(sid, began, &config.node, &trunk.name, &admitted, &parties, &incoming);
+        let mut call = Self {
+            flow: Cursor::new(admitted.program, trunk.answer),
+            leg: Leg::inbound(&incoming, PortId { call: key, index: 0 }, entropy.u32()),
+            account: admitted.account,
+            _permit: admitted.permit,
+            stage: Stage::default(),
+            links: BTreeSet::new(),
+            next_port: 1,
+            timers: Timers::default(),
+            ending: None,
+            outputs: VecDeque::new(),
+            key,
+            sid,
+            parties,
+            config,
+            admission,
+            entropy,
+            record,
+            incoming,
+        };
+        call.reserve();
+        call
+    }
+
+    /// Its name.
+    pub fn sid(&self) -> CallSid {
+        self.sid
+    }
+
+    /// One input; then drain `poll_output`.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Reserved(Ok(reservation)) => self.reserved(now, reservation),
+            Input::Reserved(Err(_)) => self.deny(now, &refusal::Denied::NoPort),
+            Input::Sip(event) => self.signalled(now, event),
+            Input::Media(event) => self.heard(now, event),
+            Input::Stream(sid, event) => self.streamed(now, sid, event),
+            Input::Request(request) => self.asked(now, request),
+            Input::Timeout => self.timeout(now),
+        }
+    }
+
+    /// What it causes, in order.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When `Input::Timeout` is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let Timers { wait, max_call, drain, ending } = self.timers;
+        [wait, max_call, drain, ending].into_iter().flatten().min()
+    }
+
+    fn trunk(&self) -> &Trunk {
+        &self.config.trunks[usize::from(self.incoming.trunk.0)] // `intake::judge` found it there
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        let due = |timer: &mut Option<Instant>| timer.take_if(|at| *at <= now).is_some();
+        if due(&mut self.timers.wait) {
+            self.tell(now, Fact::Waited);
+        }
+        if due(&mut self.timers.drain) {
+            self.stream_played_out(now);
+        }
+        if due(&mut self.timers.max_call) {
+            self.hang_up(now, ending::Why::Limit);
+        }
+        if due(&mut self.timers.ending) {
+            self.conclude(now);
+        }
+    }
+
+    /// Makes who hears whom true.
+    fn rewire(&mut self) {
+        let wanted = wiring::wiring(&wiring::Ports {
+            caller: self.leg.open.then_some(self.leg.port),
+            bot: self.stage.open_port(),
+            held: self.leg.held,
+        });
+        for gone in self.links.difference(&wanted) {
+            self.outputs.push_back(Output::Media(crate::media::Command::Unlink(*gone)));
+        }
+        for new in wanted.difference(&self.links) {
+            self.outputs.push_back(Output::Media(crate::media::Command::Link(*new)));
+        }
+        self.links = wanted;
+    }
+}

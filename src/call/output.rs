@@ -1,0 +1,38 @@
+//! What a call does.
+
+use std::net::IpAddr;
+
+use super::admission::StreamPermit;
+use super::cdr::Cdr;
+use crate::media::{self, StreamEnd};
+use crate::{sip, stream};
+
+/// One output of a call.
+#[derive(Debug)]
+pub enum Output {
+    /// To signalling.
+    Sip(sip::Command),
+    /// To the call's media core.
+    Media(media::Command),
+    /// An RTP port towards this peer: `Input::Reserved` follows.
+    Reserve(IpAddr),
+    /// A stream is to be opened.
+    OpenStream(Box<Opening>),
+    /// It is to be ended.
+    StopStream(stream::Stop),
+    /// The call is over; nothing follows.
+    Done(Box<Cdr>),
+}
+
+/// A stream to open.
+#[derive(Debug)]
+pub struct Opening {
+    /// The bot.
+    pub url: stream::BotUrl,
+    /// What it is told first.
+    pub start: stream::Start,
+    /// Its end of the audio.
+    pub end: StreamEnd,
+    /// Held until the stream is over.
+    pub permit: StreamPermit,
+}

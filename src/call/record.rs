@@ -1,0 +1,190 @@
+//! The CDR in the making.
+
+use std::time::{Duration, Instant};
+
+use super::cdr::{Began, Cdr, End, Media, Sip, StreamRecord, Times};
+use super::ending::Ending;
+use super::intake::{Admitted, Found, Parties};
+use super::refusal::Denied;
+use super::stage::Stream;
+use super::verdict::Verdict;
+use super::{Config, cdr};
+use crate::ids::CallSid;
+use crate::media::{RtpCounts, StreamCounts};
+use crate::sip::Incoming;
+use crate::stream::Outcome;
+
+/// What is known of a call so far.
+#[derive(Debug)]
+pub(super) struct Record {
+    began: Began,
+    cdr: Cdr,
+    /// When the 200 went out.
+    answer: Option<Instant>,
+    /// The leg's port is closed or closing.
+    pub(super) awaits_rtp: bool,
+    /// What it counted.
+    pub(super) rtp: Option<RtpCounts>,
+    /// Streams of which nothing more will be told.
+    pub(super) finished: Vec<Finished>,
+    /// Keys pressed.
+    pub(super) digits: u32,
+    /// The CDR is out.
+    pub(super) written: bool,
+}
+
+/// A stream that is over.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) outcome: Outcome,
+    pub(super) counts: Option<StreamCounts>,
+}
+
+impl Record {
+    pub(super) fn new(
+        sid: CallSid,
+        began: Began,
+        node: &str,
+        trunk: &str,
+        admitted: &Admitted,
+        parties: &Parties,
+        incoming: &Incoming,
+    ) -> Self {
+        let mut cdr = blank(sid, began, node, trunk, parties, incoming);
+        cdr.account_sid = Some(admitted.account.clone());
+        cdr.route = Some(admitted.route);
+        Self {
+            began,
+            cdr,
+            answer: None,
+            awaits_rtp: false,
+            rtp: None,
+            finished: Vec::new(),
+            digits: 0,
+            written: false,
+        }
+    }
+
+    pub(super) fn since_invite(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.began.at)
+    }
+
+    pub(super) fn ringing(&mut self, now: Instant) {
+        self.cdr.times.ringing_ms = Some(self.began.ms(now));
+    }
+
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.answer = Some(now);
+        self.cdr.times.answer_ms = Some(self.began.ms(now));
+        self.cdr.sip.code = Some(200);
+    }
+
+    pub(super) fn stream_up(&mut self, now: Instant) {
+        self.cdr.times.start_ms.get_or_insert(self.began.ms(now));
+    }
+
+    pub(super) fn first_in(&mut self, now: Instant) {
+        self.cdr.times.first_audio_in_ms.get_or_insert(self.began.ms(now));
+    }
+
+    pub(super) fn first_out(&mut self, now: Instant) {
+        self.cdr.times.first_audio_out_ms.get_or_insert(self.began.ms(now));
+    }
+
+    /// Counts of a stream port whose session was put away before.
+    pub(super) fn late_counts(&mut self, counts: StreamCounts) {
+        if let Some(last) = self.finished.last_mut().filter(|last| last.counts.is_none()) {
+            last.counts = Some(counts);
+        }
+    }
+
+    pub(super) fn close(
+        &mut self,
+        ending: &Ending,
+        spec: Option<(&'static str, u8)>,
+        leftover: Option<Stream>,
+    ) -> Cdr {
+        self.written = true;
+        let unfinished = leftover
+            .and_then(|stream| stream.outcome.map(|outcome| Finished { outcome, counts: stream.counts }));
+        self.finished.extend(unfinished);
+        let cdr = &mut self.cdr;
+        cdr.times.end = self.began.wall(ending.at);
+        cdr.times.duration_ms =
+            self.answer.map_or(0, |at| cdr::millis(ending.at.saturating_duration_since(at)));
+        cdr.sip.code = cdr.sip.code.or(ending.code);
+        cdr.sip.reason.clone_from(&ending.reason);
+        cdr.end = End { by: ending.by, cause: ending.cause, detail: ending.detail.clone() };
+        cdr.media = self.rtp.as_ref().zip(spec).map(|(counts, (codec, ptime))| Media::new(codec, ptime, counts));
+        cdr.streams = self
+            .finished
+            .iter()
+            .map(|finished| StreamRecord::new(&finished.outcome, finished.counts.as_ref()))
+            .collect();
+        cdr.verdict = Verdict::of(ending.cause, cdr.media.as_ref(), &cdr.streams);
+        cdr.clone()
+    }
+}
+
+/// The record of a call that was refused before it began.
+pub fn refused(
+    config: &Config,
+    sid: CallSid,
+    began: Began,
+    parties: &Parties,
+    incoming: &Incoming,
+    found: Found,
+    denied: &Denied,
+) -> Cdr {
+    let trunk = config.trunks.get(usize::from(incoming.trunk.0)).map_or("", |trunk| trunk.name.as_str());
+    let mut cdr = blank(sid, began, &config.node, trunk, parties, incoming);
+    let refusal = denied.refusal();
+    cdr.account_sid = found.account;
+    cdr.route = found.route;
+    cdr.sip.code = Some(refusal.status);
+    cdr.sip.reason = refusal.reason;
+    cdr.end.cause = denied.cause();
+    if let Denied::Sdp(why) = denied {
+        cdr.end.detail = why.to_string();
+    }
+    cdr.verdict = Verdict::of(denied.cause(), None, &[]);
+    cdr
+}
+
+fn blank(sid: CallSid, began: Began, node: &str, trunk: &str, parties: &Parties, incoming: &Incoming) -> Cdr {
+    let wall = began.wall(began.at);
+    Cdr {
+        version: 1,
+        call_sid: sid,
+        node: node.to_owned(),
+        direction: "inbound",
+        trunk: trunk.to_owned(),
+        route: None,
+        account_sid: None,
+        from: parties.from.clone(),
+        to: parties.to.clone(),
+        custom_headers: parties.custom.iter().cloned().collect(),
+        sip: Sip {
+            call_id: incoming.invite.call_id().to_string(),
+            peer: incoming.remote.to_string(),
+            transport: incoming.transport.as_str(),
+            user_agent: incoming.invite.header("User-Agent").map(|agent| agent.into_owned()),
+            code: None,
+            reason: None,
+        },
+        times: Times {
+            invite: wall.clone(),
+            ringing_ms: None,
+            answer_ms: None,
+            start_ms: None,
+            first_audio_in_ms: None,
+            first_audio_out_ms: None,
+            end: wall,
+            duration_ms: 0,
+        },
+        end: End { by: cdr::By::Streamkit, cause: "", detail: String::new() },
+        media: None,
+        streams: Vec::new(),
+        verdict: Verdict::of("", None, &[]),
+    }
+}

@@ -1,0 +1,133 @@
+//! What signalling, the engine and the outside tell a call.
+
+use std::time::Instant;
+
+use super::ending::Why;
+use super::leg::State;
+use super::{Call, Output, Request, offer};
+use crate::media::{self, Counts};
+use crate::sip::{self, Body, Ended};
+use crate::sdp;
+
+impl Call {
+    pub(super) fn signalled(&mut self, now: Instant, event: sip::Event) {
+        if event.leg() != self.leg.id {
+            return;
+        }
+        match event {
+            sip::Event::Confirmed { body, .. } => self.confirmed(now, body),
+            sip::Event::Reoffer { body, .. } => self.reoffered(body),
+            sip::Event::Ended { how, .. } => self.leg_ended(now, how),
+            // an inbound leg is neither answered nor makes progress by its peer
+            sip::Event::Incoming(_) | sip::Event::Progress { .. } | sip::Event::Answered { .. } => {}
+        }
+    }
+
+    fn confirmed(&mut self, now: Instant, body: Option<Body>) {
+        if self.leg.state == State::Answered {
+            self.leg.state = State::Up;
+        }
+        if !std::mem::take(&mut self.leg.offered) || self.ending.is_some() {
+            return; // a body in this ACK is nobody's answer
+        }
+        let accepted = body
+            .as_ref()
+            .ok_or(sdp::Refused::Absent)
+            .and_then(|body| sdp::accept(&body.bytes, &body.content_type, &self.leg.session));
+        match accepted {
+            Ok(agreed) => self.agreed(&agreed),
+            Err(refused) => self.hang_up(now, Why::NoAnswer(refused)),
+        }
+    }
+
+    fn reoffered(&mut self, body: Option<Body>) {
+        let (Some(wish), true) = (self.leg.wish.clone(), self.ending.is_none()) else { return };
+        let Some(body) = body.filter(|body| !body.bytes.is_empty()) else {
+            self.leg.sdp = sdp::offer(&mut self.leg.session, &wish);
+            self.leg.offered = true;
+            return self.accept();
+        };
+        match sdp::answer(&body.bytes, &body.content_type, &wish) {
+            Ok(answered) => {
+                self.leg.sdp = self.leg.session.render(&answered.sdp);
+                self.accept();
+                self.agreed(&answered.media);
+            }
+            Err(refused) => {
+                let refusal = super::refusal::Denied::Sdp(refused).refusal();
+                let leg = self.leg.id;
+                self.outputs.push_back(Output::Sip(sip::Command::Reject { leg, refusal }));
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        let body = Some(Body::sdp(self.leg.sdp.clone()));
+        self.outputs.push_back(Output::Sip(sip::Command::Accept { leg: self.leg.id, body }));
+    }
+
+    /// What was agreed takes effect at once.
+    fn agreed(&mut self, agreed: &sdp::Agreed) {
+        let spec = offer::spec(self.trunk(), &self.leg, agreed);
+        let changed = self.leg.agree(spec.clone(), agreed.held);
+        if !self.leg.open {
+            self.open_port();
+        } else if changed {
+            self.outputs.push_back(Output::Media(media::Command::Change(self.leg.port, Box::new(spec))));
+        }
+        self.rewire();
+    }
+
+    fn leg_ended(&mut self, now: Instant, how: Ended) {
+        self.leg.state = State::Over;
+        match how {
+            Ended::Bye { reason } => self.end(now, Why::CallerBye(reason)),
+            Ended::Cancelled { reason } => self.end(now, Why::CallerCancel(reason)),
+            Ended::AckTimeout => self.end(now, Why::NoAck),
+            Ended::Lost => self.end(now, Why::SignallingLost),
+            Ended::ByUs | Ended::Refused { .. } => self.end(now, Why::Internal), // no effect on a call that is ending
+        }
+    }
+
+    pub(super) fn heard(&mut self, now: Instant, event: media::Event) {
+        match event {
+            media::Event::FirstIn(_) => self.record.first_in(now),
+            media::Event::FirstOut(_) => self.record.first_out(now),
+            media::Event::Digit(..) => self.record.digits += 1,
+            media::Event::Silent(_) => self.hang_up(now, Why::MediaTimeout),
+            media::Event::Drained(port) => {
+                if self.stage.open_port() == Some(port) && self.timers.drain.is_some() {
+                    self.stream_played_out(now);
+                }
+            }
+            media::Event::Closed(port, counts) => self.closed(now, port, *counts),
+        }
+    }
+
+    fn closed(&mut self, now: Instant, port: crate::ids::PortId, counts: Counts) {
+        match counts {
+            Counts::Rtp(counts) if port == self.leg.port => self.record.rtp = Some(counts),
+            Counts::Stream(counts) => {
+                if let Some(stream) = self.stage.stream.as_mut().filter(|stream| stream.id == port) {
+                    stream.counts = Some(counts);
+                    self.put_away();
+                } else {
+                    self.record.late_counts(counts);
+                }
+            }
+            Counts::Rtp(_) => {}
+        }
+        self.conclude_if_done(now);
+    }
+
+    pub(super) fn asked(&mut self, now: Instant, request: Request) {
+        self.hang_up(
+            now,
+            match request {
+                Request::Hangup => Why::Asked,
+                Request::Shutdown => Why::Shutdown,
+                Request::Fail => Why::Internal,
+            },
+        );
+    }
+}

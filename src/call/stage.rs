@@ -1,0 +1,178 @@
+//! The bot on the call: its stream, and the port it plays through.
+
+use super::cdr::millis;
+use super::record::Finished;
+use super::{Call, Opening, Output};
+use crate::flow::Fact;
+use crate::ids::{PortId, StreamSid};
+use crate::media::{self, Spec, StreamCounts, StreamPort, StreamSpec};
+use crate::stream::{self, BotUrl, DisconnectedBy, Disposition, Figures, Outcome, Status, StreamError};
+use std::time::Instant;
+
+/// What is on stage.
+#[derive(Debug, Default)]
+pub(super) struct Stage {
+    /// The stream that was opened last.
+    pub(super) stream: Option<Stream>,
+    /// How the one before it, or this one, ended: what a hangup says.
+    pub(super) last: Option<Outcome>,
+}
+
+/// A stream and its port.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) sid: StreamSid,
+    pub(super) id: PortId,
+    /// Until it is opened in the engine.
+    pub(super) port: Option<StreamPort>,
+    /// The engine has it.
+    pub(super) open: bool,
+    /// Told by the session when it ended.
+    pub(super) outcome: Option<Outcome>,
+    /// Told by the engine when it closed.
+    pub(super) counts: Option<StreamCounts>,
+    /// `Close` was sent.
+    pub(super) closing: bool,
+}
+
+impl Stage {
+    /// The stream's port, if the engine has it.
+    pub(super) fn open_port(&self) -> Option<PortId> {
+        self.stream.as_ref().filter(|stream| stream.open).map(|stream| stream.id)
+    }
+
+    /// The session still runs.
+    pub(super) fn is_live(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.outcome.is_none())
+    }
+}
+
+impl Call {
+    pub(super) fn open_stream(&mut self, now: Instant, url: &str) {
+        let sid = StreamSid::fresh(&mut self.entropy);
+        let url = match BotUrl::parse(url) {
+            Ok(url) => url,
+            Err(error) => return self.no_stream(now, Some(sid), Disposition::BadUrl, error),
+        };
+        let permit = match self.admission.stream(&self.account) {
+            Ok(permit) => permit,
+            Err(full) => {
+                tracing::info!(call = %self.sid, account = %self.account, cause = full.cause(), "stream throttled");
+                return self.no_stream(now, None, Disposition::Throttled, StreamError::Throttled);
+            }
+        };
+        let (port, end) = media::stream_pair(StreamSpec {
+            rate: url.rate(),
+            prebuffer: self.config.stream.playout_prebuffer,
+        });
+        let id = PortId { call: self.key, index: self.next_port };
+        self.next_port = self.next_port.wrapping_add(1).max(1); // 0 is the caller's
+        let start = stream::Start {
+            stream_sid: sid,
+            call_sid: self.sid,
+            account_sid: self.account.clone(),
+            from: self.parties.from.clone(),
+            to: self.parties.to.clone(),
+            custom_parameters: self.parties.custom.clone(),
+            rate: url.rate(),
+        };
+        self.stage.stream =
+            Some(Stream { sid, id, port: Some(port), open: false, outcome: None, counts: None, closing: false });
+        self.outputs.push_back(Output::OpenStream(Box::new(Opening { url, start, end, permit })));
+        if self.leg.is_answered() {
+            self.raise(); // what the caller says meanwhile is kept for the bot
+        }
+    }
+
+    /// Opens the stream's port in the engine.
+    pub(super) fn raise(&mut self) {
+        let Some(stream) = &mut self.stage.stream else { return };
+        let Some(port) = stream.port.take() else { return };
+        stream.open = true;
+        self.outputs.push_back(Output::Media(media::Command::Open(stream.id, Spec::Stream(port))));
+        self.rewire();
+    }
+
+    pub(super) fn streamed(&mut self, now: Instant, sid: StreamSid, event: stream::Event) {
+        if self.stage.stream.as_ref().is_none_or(|stream| stream.sid != sid) {
+            return; // an earlier stream's last word
+        }
+        match event {
+            stream::Event::Up { connect, attempts } => {
+                tracing::debug!(call = %self.sid, stream = %sid, connect_ms = millis(connect), attempts, "bot is up");
+                self.record.stream_up(now);
+                if self.ending.is_none() {
+                    self.raise();
+                    self.tell(now, Fact::StreamUp);
+                }
+            }
+            stream::Event::FirstAudio => self.tell(now, Fact::StreamAudio),
+            stream::Event::Ended(outcome) => self.stream_ended(now, *outcome),
+        }
+    }
+
+    fn stream_ended(&mut self, now: Instant, outcome: Outcome) {
+        let Some(stream) = &mut self.stage.stream else { return };
+        let plays_out = outcome.playing_out && stream.open && self.ending.is_none();
+        self.stage.last = Some(outcome.clone());
+        stream.outcome = Some(outcome);
+        if plays_out {
+            self.timers.drain = Some(now + self.config.stream.drain_on_close);
+        } else {
+            self.stream_played_out(now);
+        }
+    }
+
+    /// The session is over and what it left has been played, or is not to be.
+    pub(super) fn stream_played_out(&mut self, now: Instant) {
+        self.timers.drain = None;
+        self.lower();
+        self.put_away();
+        self.tell(now, Fact::StreamEnded);
+        self.conclude_if_done(now);
+    }
+
+    /// Closes the stream's port.
+    pub(super) fn lower(&mut self) {
+        let Some(stream) = &mut self.stage.stream else { return };
+        stream.port = None;
+        if stream.open && !stream.closing {
+            stream.closing = true;
+            stream.open = false;
+            let id = stream.id;
+            self.rewire();
+            self.outputs.push_back(Output::Media(media::Command::Close(id)));
+        }
+    }
+
+    /// Moves a stream of which nothing more will be told into the record.
+    pub(super) fn put_away(&mut self) {
+        let done = |stream: &mut Stream| stream.outcome.is_some() && (stream.counts.is_some() || !stream.closing);
+        if let Some(stream) = self.stage.stream.take_if(done) {
+            self.record.finished.extend(stream.outcome.map(|outcome| Finished { outcome, counts: stream.counts }));
+        }
+    }
+
+    fn no_stream(
+        &mut self,
+        now: Instant,
+        stream_sid: Option<StreamSid>,
+        disposition: Disposition,
+        error: StreamError,
+    ) {
+        let outcome = Outcome {
+            stream_sid,
+            url: None,
+            status: Status::Failed,
+            disconnected_by: DisconnectedBy::NotApplicable,
+            disposition,
+            error: Some(error),
+            duration: std::time::Duration::ZERO,
+            playing_out: false,
+            figures: Figures::default(),
+        };
+        self.stage.last = Some(outcome.clone());
+        self.record.finished.push(Finished { outcome, counts: None });
+        self.tell(now, Fact::StreamEnded);
+    }
+}

@@ -1,0 +1,101 @@
+//! A flow's verbs carried out, and facts told to it.
+
+use std::time::Instant;
+
+use super::refusal::Denied;
+use super::{Call, Output, Ring, ending, offer};
+use crate::flow::{Fact, Verb};
+use crate::media::{self, Reservation, Spec};
+use crate::sip::{self, Body};
+use crate::{sdp, telemetry};
+
+impl Call {
+    /// Tells the flow, and does what it says. A call that is ending asks its flow nothing more.
+    pub(super) fn tell(&mut self, now: Instant, fact: Fact) {
+        if self.ending.is_some() {
+            return;
+        }
+        for verb in self.flow.tell(fact) {
+            match verb {
+                Verb::Answer => self.answer(now),
+                Verb::OpenStream { url } => self.open_stream(now, &url),
+                Verb::Wait(time) => self.timers.wait = Some(now + time),
+                Verb::Hangup => self.hang_up(now, ending::Why::Flow),
+            }
+        }
+    }
+
+    /// Asks for a socket that the caller's media can reach.
+    pub(super) fn reserve(&mut self) {
+        let (body, kind) = (self.incoming.invite.body(), self.incoming.invite.header("Content-Type"));
+        let media = sdp::media_addresses(body, kind.as_deref().unwrap_or_default()).unwrap_or_default();
+        let towards = media.into_iter().find(|ip| !ip.is_unspecified()).unwrap_or(self.incoming.remote.ip());
+        self.outputs.push_back(Output::Reserve(towards));
+    }
+
+    /// There is a socket: ring, and let the flow begin.
+    pub(super) fn reserved(&mut self, now: Instant, reservation: Reservation) {
+        if self.ending.is_some() {
+            return;
+        }
+        let local = offer::written(&self.config.advertise, reservation.local());
+        let wish = offer::wish(self.trunk(), local);
+        self.leg.wish = Some(wish.clone());
+        self.leg.reservation = Some(reservation);
+        let (body, kind) = (self.incoming.invite.body().to_vec(), self.incoming.invite.header("Content-Type"));
+        if body.is_empty() {
+            self.leg.sdp = sdp::offer(&mut self.leg.session, &wish);
+            self.leg.offered = true;
+        } else {
+            let answered = match sdp::answer(&body, kind.as_deref().unwrap_or_default(), &wish) {
+                Ok(answered) => answered,
+                Err(refused) => return self.deny(now, &Denied::Sdp(refused)),
+            };
+            self.leg.agree(offer::spec(self.trunk(), &self.leg, &answered.media), answered.media.held);
+            self.leg.sdp = self.leg.session.render(&answered.sdp);
+        }
+        self.ring(now);
+        self.tell(now, Fact::Began);
+    }
+
+    fn ring(&mut self, now: Instant) {
+        let ring = self.trunk().ring;
+        let (status, body) = match ring {
+            Ring::Nothing => return,
+            // an unreliable 183 may not hold our offer (RFC 3262): with a late offer there is nothing to hear yet
+            Ring::EarlyMedia if !self.leg.offered => (183, Some(Body::sdp(self.leg.sdp.clone()))),
+            Ring::EarlyMedia | Ring::Ringing => (180, None),
+        };
+        self.record.ringing(now);
+        if status == 183 {
+            self.open_port();
+        }
+        self.outputs.push_back(Output::Sip(sip::Command::Progress { leg: self.leg.id, status, body }));
+    }
+
+    /// 200, and audio from now on.
+    fn answer(&mut self, now: Instant) {
+        if self.leg.state != super::leg::State::Waiting {
+            return;
+        }
+        self.leg.state = super::leg::State::Answered;
+        self.record.answered(now);
+        telemetry::metrics::call_set_up(&self.trunk().name, self.record.since_invite(now), true);
+        self.timers.max_call = Some(now + self.trunk().max_call);
+        self.open_port(); // before the 200: nothing the peer sends on it may find no one
+        let body = Body::sdp(self.leg.sdp.clone());
+        self.outputs.push_back(Output::Sip(sip::Command::Answer { leg: self.leg.id, body }));
+        self.raise();
+        self.tell(now, Fact::Answered);
+    }
+
+    /// Opens the leg's port in the engine once it is known what was agreed.
+    pub(super) fn open_port(&mut self) {
+        let Some(spec) = self.leg.spec.clone() else { return };
+        let Some(reservation) = self.leg.reservation.take() else { return };
+        self.leg.open = true;
+        let port = Spec::Rtp(Box::new(spec), reservation);
+        self.outputs.push_back(Output::Media(media::Command::Open(self.leg.port, port)));
+        self.rewire();
+    }
+}

@@ -1,0 +1,71 @@
+//! Our side of a dialog's descriptions: the o= line, its version, and the order of the m= lines.
+
+use super::Description;
+use super::describe::OwnLine;
+
+/// Payload type of telephone-event in our offers, unless the peer uses it for something else.
+const EVENTS: u8 = 101;
+
+/// One a dialog, from its first description to its last.
+#[derive(Clone, Debug)]
+pub struct Session {
+    id: u32,
+    version: u64,
+    sent: Option<Sent>,
+    events: Option<u8>,
+    bound: u128,
+}
+
+#[derive(Clone, Debug)]
+struct Sent {
+    description: Description,
+    rest: String,
+    text: String,
+}
+
+impl Session {
+    /// A session that has sent nothing yet. Any number will do for `seed`: the session id is made of it,
+    /// 1 to 2^31 - 1, and stays.
+    pub const fn new(seed: u32) -> Self {
+        let id = seed & 0x7fff_ffff;
+        Self { id: if id == 0 { 1 } else { id }, version: 0, sent: None, events: None, bound: 0 }
+    }
+
+    /// The text of a description that is now sent. Its version is one higher than the last when anything else
+    /// in it differs from the last that was sent, else the same: rendering an equal one again, for the 200
+    /// after a 183 or for a refresh, gives the same octets.
+    pub fn render(&mut self, description: &Description) -> String {
+        let rest = description.rest();
+        if self.sent.as_ref().is_none_or(|sent| sent.rest != rest) {
+            self.version += 1;
+        }
+        if let Some((_, audio)) = description.audio() {
+            self.events = audio.events.map(|(number, _)| number).or(self.events);
+        }
+        self.bound |= description.bound;
+        let text = format!("v=0\r\n{}{rest}", description.origin(self.id, self.version));
+        self.sent = Some(Sent { description: description.clone(), rest, text: text.clone() });
+        text
+    }
+
+    /// What was sent last, octet for octet: a session refresh by re-INVITE offers it again (RFC 4028 §7.4).
+    pub fn last(&self) -> Option<&str> {
+        self.sent.as_ref().map(|sent| sent.text.as_str())
+    }
+
+    pub(super) fn description(&self) -> Option<&Description> {
+        self.sent.as_ref().map(|sent| &sent.description)
+    }
+
+    /// The m= lines sent last: a later offer has them all, in their order (RFC 3264 §8).
+    pub(super) fn lines(&self) -> &[OwnLine] {
+        self.sent.as_ref().map_or(&[], |sent| &sent.description.lines)
+    }
+
+    /// The number telephone-event has in our offers: what it has been in this session, else 101, else the
+    /// first the peer has not used for something else (RFC 3264 §8.3.2: a number keeps its meaning).
+    pub(super) fn events_number(&self) -> u8 {
+        let free = |number: &u8| self.bound & (1 << number) == 0;
+        self.events.or_else(|| std::iter::once(EVENTS).chain(96..=127).find(free)).unwrap_or(EVENTS)
+    }
+}
