@@ -27,6 +27,7 @@ pub mod audio;
 pub mod flow;
 pub mod ids;
 pub mod lab;
+pub mod lab;
 pub mod media;
 pub mod notify;
 pub mod route;
