@@ -27,7 +27,6 @@ pub mod audio;
 pub mod flow;
 pub mod ids;
 pub mod lab;
-pub mod lab;
 pub mod media;
 pub mod notify;
 pub mod route;

@@ -21,6 +21,8 @@
 
 pub mod bot;
 pub mod ear;
+pub mod ladder;
 pub mod path;
+pub mod report;
 pub mod sound;
 pub mod speech;

@@ -1,5 +1,8 @@
 //! The sockets of a bot: accept, TLS, upgrade, and one task that drives the dialogue of each.
 
+// The library wants the whole response to an upgrade by value.
+#![allow(clippy::result_large_err)]
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -223,7 +226,7 @@ impl<'a> Talk<'a> {
         let now = Instant::now();
         match &received.message {
             FromStreamKit::Start(start) => {
-                self.dialogue.handle(now, Input::Start(&start.stream_sid, start.rate))
+                self.dialogue.handle(now, Input::Start(&start.stream_sid, start.rate));
             }
             FromStreamKit::Media { samples, .. } => self.dialogue.handle(now, Input::Heard(samples)),
             FromStreamKit::Dtmf { digit, .. } => {
@@ -248,8 +251,6 @@ impl<'a> Talk<'a> {
     }
 }
 
-// The library's callback returns the whole response by value.
-#[allow(clippy::result_large_err)]
 fn answer(
     upgrade: &mut Upgrade,
     refused: Option<u16>,

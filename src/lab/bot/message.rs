@@ -177,7 +177,7 @@ impl Reader {
             self.fault("`payload` is not standard base64");
             Vec::new()
         });
-        if bytes.len() % 2 != 0 {
+        if !bytes.len().is_multiple_of(2) {
             self.fault("`payload` is not whole samples");
         }
         FromStreamKit::Media {

@@ -83,7 +83,9 @@ pub struct Manners {
 
 /// Told of everything a bot sees and does, as it happens; must not wait.
 #[derive(Clone, Default)]
-pub struct Observer(Option<Arc<dyn Fn(&BotEvent) + Send + Sync>>);
+pub struct Observer(Option<Arc<Told>>);
+
+type Told = dyn Fn(&BotEvent) + Send + Sync;
 
 impl Observer {
     /// Calls this.

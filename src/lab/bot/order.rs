@@ -31,7 +31,7 @@ impl Order {
             (1, _) => fault("the first message is not `connected`".into()),
             (2, _) => fault("the second message is not `start`".into()),
             (_, FromStreamKit::Connected | FromStreamKit::Start(_)) => {
-                fault("the stream begins twice".into())
+                fault("the stream begins twice".into());
             }
             _ => {}
         }
