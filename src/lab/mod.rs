@@ -20,6 +20,7 @@
 #![allow(clippy::disallowed_methods)]
 
 pub mod bot;
+pub mod caller;
 pub mod ear;
 pub mod ladder;
 pub mod path;

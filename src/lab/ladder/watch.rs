@@ -23,7 +23,7 @@ impl Ladder {
             What::Refused(why) => self.tell(at, TO_BOT, Kind::Message, format!("refused: {why}"), ""),
             What::Received(received) => self.received(at, &received.message),
             What::Binary(octets) => {
-                self.tell(at, TO_BOT, Kind::Message, format!("binary, {octets} octets"), "")
+                self.tell(at, TO_BOT, Kind::Message, format!("binary, {octets} octets"), "");
             }
             What::Sent(Said::Media(_)) => self.audio(Party::Bot, Party::StreamKit),
             What::Sent(said) => self.tell(at, FROM_BOT, Kind::Message, sent(said), ""),
