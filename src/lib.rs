@@ -22,8 +22,10 @@
 //! Imports point down only; `tests/layers.rs` keeps it so. Begin with `call` and `call::wiring`, then a scenario of
 //! `tests/calls/`, then the front door of the folder the work is in. `docs/architecture.md` tells the rest.
 
+pub mod api;
 pub mod audio;
-// pub mod call;
+pub mod call;
+pub mod config;
 pub mod flow;
 pub mod ids;
 pub mod lab;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::verdict::Verdict;
 use crate::ids::{CallSid, StreamSid};
 use crate::media::{RtpCounts, StreamCounts};
-use crate::stream::{DisconnectedBy, Disposition, Outcome, Status};
+use crate::stream::{Disposition, Outcome};
 
 /// One call's record.
 #[derive(Clone, Debug, Serialize)]
@@ -262,49 +262,6 @@ pub struct Marks {
     pub played: u64,
     /// Echoed by a `clear`.
     pub cleared: u64,
-}
-
-impl Status {
-    /// As agentstream.md section 10 spells it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-impl DisconnectedBy {
-    /// As agentstream.md section 10 spells it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Bot => "bot",
-            Self::NotApplicable => "NA",
-        }
-    }
-}
-
-impl Disposition {
-    /// As agentstream.md section 10 spells it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CallerHangupBeforeStream => "caller_hangup_before_stream",
-            Self::CallerHangupDuringSetup => "caller_hangup_during_setup",
-            Self::CallerHangup => "caller_hangup",
-            Self::BotClosed => "bot_closed",
-            Self::BotError => "bot_error",
-            Self::ConnectionLost => "connection_lost",
-            Self::ConnectFailed => "connect_failed",
-            Self::BadUrl => "bad_url",
-            Self::Throttled => "throttled",
-            Self::Stopped => "stopped",
-            Self::DurationLimit => "duration_limit",
-            Self::Shutdown => "shutdown",
-            Self::ProtocolError => "protocol_error",
-        }
-    }
 }
 
 impl StreamRecord {

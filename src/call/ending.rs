@@ -131,13 +131,17 @@ impl Call {
             Why::Flow => by_flow(self.stage.last.as_ref(), ours("flow_end", "Q.850;cause=16")),
             Why::MediaTimeout => ours("media_timeout", "Q.850;cause=41;text=\"no RTP\""),
             Why::Limit => ours("call_limit", "Q.850;cause=16;text=\"call limit\""),
-            Why::NoAnswer(refused) => Ending { detail: refused.to_string(), ..ours("no_sdp_answer", "SIP;cause=488") },
+            Why::NoAnswer(refused) => {
+                Ending { detail: refused.to_string(), ..ours("no_sdp_answer", "SIP;cause=488") }
+            }
             Why::Asked => ours("hangup", "Q.850;cause=16"),
             Why::Shutdown => ours("shutdown", "Q.850;cause=41;text=\"shutdown\""),
             Why::Denied(denied) => {
                 let refusal = denied.refusal();
                 let detail = match denied {
-                    Denied::Bot { .. } => self.stage.last.as_ref().and_then(|last| last.error.as_ref()).map(ToString::to_string),
+                    Denied::Bot { .. } => {
+                        self.stage.last.as_ref().and_then(|last| last.error.as_ref()).map(ToString::to_string)
+                    }
                     Denied::Sdp(refused) => Some(refused.to_string()),
                     _ => None,
                 };
@@ -145,7 +149,11 @@ impl Call {
                     code: Some(refusal.status),
                     reason: refusal.reason,
                     detail: detail.unwrap_or_default(),
-                    by: if matches!(denied, Denied::Bot { throttled: false, .. }) { By::Bot } else { By::Streamkit },
+                    by: if matches!(denied, Denied::Bot { throttled: false, .. }) {
+                        By::Bot
+                    } else {
+                        By::Streamkit
+                    },
                     ..ours(denied.cause(), "")
                 }
             }

@@ -120,7 +120,7 @@ fn readable(incoming: &Incoming, trunk: &Trunk) -> Result<(), Denied> {
         return Ok(());
     }
     let kind = kind.as_deref().unwrap_or_default();
-    let there = sdp::media_addresses(body, kind).map_err(Denied::Sdp)?;
+    let there = sdp::media_addresses(body, kind, sdp::Srtp::Off).map_err(Denied::Sdp)?;
     let peer = there.first().copied().unwrap_or(incoming.remote.ip());
     let wish = offer::wish(trunk, (peer, 9).into());
     sdp::answer(body, kind, &wish).map(drop).map_err(Denied::Sdp)

@@ -94,7 +94,15 @@ impl Desk {
                 );
                 let admission = self.wires.admission.clone();
                 let beginning = Beginning {
-                    key: line.key, sid, began, config, admission, entropy, incoming, parties, admitted,
+                    key: line.key,
+                    sid,
+                    began,
+                    config,
+                    admission,
+                    entropy,
+                    incoming,
+                    parties,
+                    admitted,
                 };
                 tokio::spawn(attend(self.wires.clone(), beginning, line, mailbox));
             }

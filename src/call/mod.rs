@@ -20,7 +20,7 @@ mod config;
 mod ending;
 mod input;
 pub mod intake;
-pub mod io;
+// pub mod io;
 mod leg;
 mod offer;
 mod output;
@@ -119,7 +119,8 @@ pub struct Beginning {
 impl Call {
     /// An inbound call that was let in. Its first output asks for an RTP port.
     pub fn inbound(beginning: Beginning) -> Self {
-        let Beginning { key, sid, began, config, admission, mut entropy, incoming, parties, admitted } = beginning;
+        let Beginning { key, sid, began, config, admission, mut entropy, incoming, parties, admitted } =
+            beginning;
         let trunk = &config.trunks[usize::from(incoming.trunk.0)]; // `intake::judge` found it there
         let record = Record::new(sid, began, &config.node, &trunk.name, &admitted, &parties, &incoming);
         let mut call = Self {

@@ -115,7 +115,8 @@ impl Record {
         cdr.sip.code = cdr.sip.code.or(ending.code);
         cdr.sip.reason.clone_from(&ending.reason);
         cdr.end = End { by: ending.by, cause: ending.cause, detail: ending.detail.clone() };
-        cdr.media = self.rtp.as_ref().zip(spec).map(|(counts, (codec, ptime))| Media::new(codec, ptime, counts));
+        cdr.media =
+            self.rtp.as_ref().zip(spec).map(|(counts, (codec, ptime))| Media::new(codec, ptime, counts));
         cdr.streams = self
             .finished
             .iter()

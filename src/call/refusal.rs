@@ -74,10 +74,9 @@ impl Denied {
             Self::Account(_) | Self::AccountIllFormed => with(403, Some(21)),
             Self::NoRoute => with(404, Some(1)),
             Self::Route(status) => with(*status, cause_of(*status)),
-            Self::Sdp(why) => Refusal {
-                warning: why.warning(),
-                ..with(why.status(), (why.status() == 488).then_some(65))
-            },
+            Self::Sdp(why) => {
+                Refusal { warning: why.warning(), ..with(why.status(), (why.status() == 488).then_some(65)) }
+            }
             Self::Full(Full::Draining) => {
                 Refusal { retry_after: Some(RetryAfter::Seconds(30)), ..with(503, Some(42)) }
             }

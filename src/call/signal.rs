@@ -6,8 +6,8 @@ use super::ending::Why;
 use super::leg::State;
 use super::{Call, Output, Request, offer};
 use crate::media::{self, Counts};
-use crate::sip::{self, Body, Ended};
 use crate::sdp;
+use crate::sip::{self, Body, Ended};
 
 impl Call {
     pub(super) fn signalled(&mut self, now: Instant, event: sip::Event) {

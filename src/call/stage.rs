@@ -61,7 +61,7 @@ impl Call {
                 return self.no_stream(now, None, Disposition::Throttled, StreamError::Throttled);
             }
         };
-        let (port, end) = media::stream_pair(StreamSpec {
+        let (port, end) = media::pair(StreamSpec {
             rate: url.rate(),
             prebuffer: self.config.stream.playout_prebuffer,
         });
@@ -76,8 +76,15 @@ impl Call {
             custom_parameters: self.parties.custom.clone(),
             rate: url.rate(),
         };
-        self.stage.stream =
-            Some(Stream { sid, id, port: Some(port), open: false, outcome: None, counts: None, closing: false });
+        self.stage.stream = Some(Stream {
+            sid,
+            id,
+            port: Some(port),
+            open: false,
+            outcome: None,
+            counts: None,
+            closing: false,
+        });
         self.outputs.push_back(Output::OpenStream(Box::new(Opening { url, start, end, permit })));
         if self.leg.is_answered() {
             self.raise(); // what the caller says meanwhile is kept for the bot
@@ -107,6 +114,9 @@ impl Call {
                 }
             }
             stream::Event::FirstAudio => self.tell(now, Fact::StreamAudio),
+            stream::Event::QueueFull => {
+                tracing::warn!(call = %self.sid, stream = %sid, cause = "playout_full", "audio of the bot refused");
+            }
             stream::Event::Ended(outcome) => self.stream_ended(now, *outcome),
         }
     }
@@ -147,9 +157,12 @@ impl Call {
 
     /// Moves a stream of which nothing more will be told into the record.
     pub(super) fn put_away(&mut self) {
-        let done = |stream: &mut Stream| stream.outcome.is_some() && (stream.counts.is_some() || !stream.closing);
+        let done =
+            |stream: &mut Stream| stream.outcome.is_some() && (stream.counts.is_some() || !stream.closing);
         if let Some(stream) = self.stage.stream.take_if(done) {
-            self.record.finished.extend(stream.outcome.map(|outcome| Finished { outcome, counts: stream.counts }));
+            self.record
+                .finished
+                .extend(stream.outcome.map(|outcome| Finished { outcome, counts: stream.counts }));
         }
     }
 

@@ -28,7 +28,8 @@ impl Call {
     /// Asks for a socket that the caller's media can reach.
     pub(super) fn reserve(&mut self) {
         let (body, kind) = (self.incoming.invite.body(), self.incoming.invite.header("Content-Type"));
-        let media = sdp::media_addresses(body, kind.as_deref().unwrap_or_default()).unwrap_or_default();
+        let media = sdp::media_addresses(body, kind.as_deref().unwrap_or_default(), sdp::Srtp::Off)
+            .unwrap_or_default();
         let towards = media.into_iter().find(|ip| !ip.is_unspecified()).unwrap_or(self.incoming.remote.ip());
         self.outputs.push_back(Output::Reserve(towards));
     }
@@ -42,7 +43,8 @@ impl Call {
         let wish = offer::wish(self.trunk(), local);
         self.leg.wish = Some(wish.clone());
         self.leg.reservation = Some(reservation);
-        let (body, kind) = (self.incoming.invite.body().to_vec(), self.incoming.invite.header("Content-Type"));
+        let (body, kind) =
+            (self.incoming.invite.body().to_vec(), self.incoming.invite.header("Content-Type"));
         if body.is_empty() {
             self.leg.sdp = sdp::offer(&mut self.leg.session, &wish);
             self.leg.offered = true;

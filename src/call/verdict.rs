@@ -56,7 +56,9 @@ impl Verdict {
         findings.extend(media.and_then(silent));
         Self {
             side: findings.first().map_or(Side::None, |finding| finding.side),
-            text: findings.first().map_or_else(|| "nothing was wrong".to_owned(), |finding| finding.text.clone()),
+            text: findings
+                .first()
+                .map_or_else(|| "nothing was wrong".to_owned(), |finding| finding.text.clone()),
             findings,
         }
     }
@@ -120,7 +122,8 @@ mod tests {
 
     #[test]
     fn a_good_call_is_nobody_s_fault() {
-        let media = Media::new("PCMU", 20, &RtpCounts { packets_in: 500, packets_out: 500, ..RtpCounts::default() });
+        let media =
+            Media::new("PCMU", 20, &RtpCounts { packets_in: 500, packets_out: 500, ..RtpCounts::default() });
         let verdict = Verdict::of("bye", Some(&media), &[]);
         assert_eq!((verdict.side, verdict.findings.len()), (Side::None, 0));
     }
@@ -129,7 +132,10 @@ mod tests {
     fn loss_is_the_network_s() {
         let counts = RtpCounts { packets_in: 969, lost: 31, longest_gap_ms: 160, ..RtpCounts::default() };
         let verdict = Verdict::of("bye", Some(&Media::new("PCMU", 20, &counts)), &[]);
-        assert_eq!((verdict.side, verdict.text.as_str()), (Side::Network, "3.1 % lost from the PBX, longest gap 160 ms"));
+        assert_eq!(
+            (verdict.side, verdict.text.as_str()),
+            (Side::Network, "3.1 % lost from the PBX, longest gap 160 ms")
+        );
     }
 
     #[test]

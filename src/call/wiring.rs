@@ -46,7 +46,9 @@ mod tests {
     fn caller_and_bot_hear_each_other_once_both_are_there() {
         let both = Ports { caller: Some(port(0)), bot: Some(port(1)), held: false };
         let links = wiring(&both);
-        assert!(links.contains(&Link::plain(port(0), port(1))) && links.contains(&Link::plain(port(1), port(0))));
+        assert!(
+            links.contains(&Link::plain(port(0), port(1))) && links.contains(&Link::plain(port(1), port(0)))
+        );
         assert_eq!(links.len(), 2);
         assert!(wiring(&Ports { bot: None, ..both }).is_empty());
     }

@@ -11,8 +11,29 @@
 //!
 //! What it deliberately does not know: what a call is for, what SIP is, what stands on the bot's socket.
 
+pub mod bell;
+mod counts;
+mod engine;
+pub mod graph;
+mod patch;
+mod pin;
+pub mod port;
+mod reserve;
+pub mod ring;
+mod socket;
+pub mod tick;
+mod worker;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+
+pub use counts::{CoreCounts, Tally};
+pub use engine::{CoreLoad, Engine, EngineError, Lane};
+pub use graph::Graph;
+pub use port::player::Player;
+pub use port::stream::{StreamPort, pair};
+pub use reserve::{NoPort, Reservation};
+pub use ring::{StreamEnd, Wake};
 
 pub use crate::audio::G711;
 pub use crate::rtp::latch::{Latch, LatchMode};
@@ -108,7 +129,7 @@ pub enum Event {
     Digit(PortId, Digit, Duration),
     /// No RTP for the port's `timeout`.
     Silent(PortId),
-    /// All a bot left behind when its session ended has been played.
+    /// All a bot left behind when its session ended has been played; or a prompt, to its end.
     Drained(PortId),
     /// The port is closed.
     Closed(PortId, Box<Counts>),
@@ -236,4 +257,11 @@ pub struct StreamSpec {
 /// A port as it is opened: its sockets and rings come with it, by value.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Spec {}
+pub enum Spec {
+    /// A peer's RTP, over a socket of its own.
+    Rtp(Box<RtpSpec>, Reservation),
+    /// A bot's stream.
+    Stream(StreamPort),
+    /// A prompt.
+    Player(Player),
+}

@@ -128,10 +128,7 @@ impl Range {
             match bind(SocketAddr::new(address, port), self.dscp) {
                 Ok(socket) => {
                     let local = SocketAddr::new(address, port);
-                    return Ok(Reservation {
-                        local,
-                        held: Some(Held { socket, range: Arc::clone(self) }),
-                    });
+                    return Ok(Reservation { local, held: Some(Held { socket, range: Arc::clone(self) }) });
                 }
                 Err(cause) => {
                     self.rest(port, Instant::now()); // somebody else's for now
@@ -161,7 +158,9 @@ impl Range {
 
     /// The configured address where it is of the peer's family, else the one the system would send from.
     fn facing(&self, peer: IpAddr) -> io::Result<IpAddr> {
-        if let Some(bind) = self.bind.filter(|bind| bind.is_ipv4() == peer.is_ipv4() && !bind.is_unspecified()) {
+        if let Some(bind) =
+            self.bind.filter(|bind| bind.is_ipv4() == peer.is_ipv4() && !bind.is_unspecified())
+        {
             return Ok(bind);
         }
         let any: IpAddr =
@@ -227,7 +226,10 @@ mod tests {
     fn a_port_given_back_rests_before_it_is_used_again() {
         let range = range(36_100..=36_101);
         let port = range.reserve(Ipv4Addr::LOCALHOST.into()).expect("a port");
-        assert!(matches!(range.reserve(Ipv4Addr::LOCALHOST.into()), Err(NoPort::Reserve { free: 0, total: 1 })));
+        assert!(matches!(
+            range.reserve(Ipv4Addr::LOCALHOST.into()),
+            Err(NoPort::Reserve { free: 0, total: 1 })
+        ));
         drop(port);
         assert_eq!(range.free(), 0);
         let later = Instant::now() + REST;

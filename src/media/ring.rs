@@ -182,7 +182,9 @@ impl StreamEnd {
     }
 
     fn something(&self) -> bool {
-        let room = self.refused && self.orders.slots() > KEPT_FREE && self.away.saturating_sub(self.spent.slots()) < SPENT;
+        let room = self.refused
+            && self.orders.slots() > KEPT_FREE
+            && self.away.saturating_sub(self.spent.slots()) < SPENT;
         !self.heard.is_empty() || !self.told.is_empty() || room
     }
 }

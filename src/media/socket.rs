@@ -14,6 +14,8 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Sockets told at once; more are told at the next look.
 const READY: usize = 256;
@@ -27,6 +29,14 @@ const BELL: u64 = u64::MAX;
 /// A file descriptor that wakes whoever waits for it.
 pub(super) fn event_fd() -> io::Result<EventFd> {
     Ok(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?)
+}
+
+/// The same for a task: to be called on its runtime.
+pub(super) fn watch(fd: Arc<EventFd>) -> io::Result<AsyncFd<Arc<EventFd>>> {
+    // SAFETY: an eventfd is one descriptor for its whole life, and the `AsyncFd` owns a share of it, so that it stays
+    // open for as long as it is watched.
+    let watched = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+    watched.map_err(|refused| refused.into_parts().1)
 }
 
 /// The sockets of one core.
@@ -74,10 +84,12 @@ impl Poll {
     }
 }
 
-/// Room for what one call reads.
+/// What one call read.
 pub(super) struct Inbox {
     datagrams: Box<[[u8; DATAGRAM]; BATCH]>,
     names: Box<[MaybeUninit<libc::sockaddr_storage>; BATCH]>,
+    /// Source and length of each that was read.
+    read: [Option<(SocketAddr, usize)>; BATCH],
 }
 
 impl Inbox {
@@ -86,12 +98,12 @@ impl Inbox {
         Self {
             datagrams: Box::new([[0; DATAGRAM]; BATCH]),
             names: Box::new([const { MaybeUninit::zeroed() }; BATCH]),
+            read: [None; BATCH],
         }
     }
 
-    /// Reads what the socket has, up to one batch; each datagram and its source goes to `each`. True: there
-    /// may be more.
-    pub(super) fn read(&mut self, socket: &UdpSocket, mut each: impl FnMut(SocketAddr, &[u8])) -> bool {
+    /// Reads what the socket has, up to one batch, in place of what was read before. True: there may be more.
+    pub(super) fn read(&mut self, socket: &UdpSocket) -> bool {
         let mut pieces = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BATCH];
         // SAFETY: mmsghdr is plain data, for which all zeroes is a valid value (null pointers, zero lengths).
         let mut headers: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
@@ -114,15 +126,22 @@ impl Inbox {
             )
         };
         let read = Errno::result(read).map_or(0, |read| usize::try_from(read).unwrap_or(0)).min(BATCH);
+        self.read = [None; BATCH];
         for at in 0..read {
             let length = (headers[at].msg_len as usize).min(DATAGRAM);
             // SAFETY: the storage began as zeroes and the kernel only writes to it, so it is initialised.
             let name = unsafe { self.names[at].assume_init_ref() };
-            if let Some(from) = source(name, headers[at].msg_hdr.msg_namelen) {
-                each(from, &self.datagrams[at][..length]);
-            }
+            self.read[at] = source(name, headers[at].msg_hdr.msg_namelen).map(|from| (from, length));
         }
         read == BATCH
+    }
+
+    /// What was read, in order, each with its source.
+    pub(super) fn datagrams(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+        self.read.iter().zip(&self.datagrams[..]).filter_map(|(read, bytes)| {
+            let (from, length) = (*read)?;
+            Some((from, &bytes[..length]))
+        })
     }
 }
 
@@ -174,13 +193,13 @@ mod tests {
                 assert!(send(&there, here.local_addr().expect("bound"), &[n; 100]));
             }
             let (mut inbox, mut got) = (Inbox::new(), Vec::new());
-            let mut each = |from: SocketAddr, bytes: &[u8]| {
-                assert_eq!((from, bytes.len()), (there.local_addr().expect("bound"), 100));
-                got.push(bytes[0]);
-            };
-            assert!(inbox.read(&here, &mut each));
-            assert!(!inbox.read(&here, &mut each));
-            assert!(!inbox.read(&here, &mut each), "nothing is there");
+            for more in [true, false, false] {
+                assert_eq!(inbox.read(&here), more);
+                got.extend(inbox.datagrams().map(|(from, bytes)| {
+                    assert_eq!((from, bytes.len()), (there.local_addr().expect("bound"), 100));
+                    bytes[0]
+                }));
+            }
             assert_eq!(got, (0..11).collect::<Vec<_>>());
         }
     }

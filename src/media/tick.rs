@@ -169,10 +169,7 @@ mod tests {
         let grid = Grid::new(origin);
         let due = origin + Duration::from_micros(20_300);
         assert_eq!(grid.pause(origin + 5 * MS, Some(due)), Pause::Wait(Some(origin + 21 * MS)));
-        assert_eq!(
-            grid.pause(origin + 5 * MS, Some(origin + 20 * MS)),
-            Pause::Wait(Some(origin + 20 * MS))
-        );
+        assert_eq!(grid.pause(origin + 5 * MS, Some(origin + 20 * MS)), Pause::Wait(Some(origin + 20 * MS)));
     }
 
     #[test]

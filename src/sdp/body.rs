@@ -226,8 +226,8 @@ mod tests {
         assert_eq!(read(&[isup, &sdp]), Ok(Some(SDP.to_owned())));
         assert_eq!(read(&[&sdp, isup]), Ok(Some(SDP.to_owned())));
         assert_eq!(read(&[isup]), Ok(None));
-        let early = format!("Content-Type: application/sdp\r\nContent-Disposition: early-session\r\n\r\nv=1");
-        assert_eq!(read(&[&early, &sdp]), Ok(Some(SDP.to_owned())));
+        let early = "Content-Type: application/sdp\r\nContent-Disposition: early-session\r\n\r\nv=1";
+        assert_eq!(read(&[early, &sdp]), Ok(Some(SDP.to_owned())));
     }
 
     #[test]
@@ -237,9 +237,8 @@ mod tests {
         assert_eq!(read(&[&sdp]), Ok(Some(SDP.to_owned())));
         let isup = "Content-Type: application/isup\r\nContent-Disposition: signal ;\r\n Handling = \"Required\"\r\n\r\nx";
         assert_eq!(read(&[&sdp, isup]), Err(Refused::MediaType));
-        let packed =
-            format!("Content-Type: application/sdp\r\nContent-Transfer-Encoding: base64\r\n\r\ndj0w");
-        assert_eq!(read(&[&packed]), Ok(None));
+        let packed = "Content-Type: application/sdp\r\nContent-Transfer-Encoding: base64\r\n\r\ndj0w";
+        assert_eq!(read(&[packed]), Ok(None));
     }
 
     #[test]

@@ -2,7 +2,32 @@
 
 use std::fmt;
 
-use super::Law;
+/// The two laws of G.711 (RFC 3551 §4.5.14), the only audio we speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Law {
+    /// PCMU, static payload type 0.
+    Mu,
+    /// PCMA, static payload type 8.
+    A,
+}
+
+impl Law {
+    /// Its static payload type (RFC 3551 §6).
+    pub const fn payload_type(self) -> u8 {
+        match self {
+            Self::Mu => 0,
+            Self::A => 8,
+        }
+    }
+
+    /// Encoding name as in `a=rtpmap`: `PCMU`, `PCMA`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mu => "PCMU",
+            Self::A => "PCMA",
+        }
+    }
+}
 
 /// What a payload type stands for, as far as we care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

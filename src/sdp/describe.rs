@@ -57,7 +57,7 @@ impl Description {
             match line {
                 OwnLine::Audio(audio) => audio.write(self.local.port(), &mut text),
                 OwnLine::Off { media, proto, formats } => {
-                    put(&mut text, format_args!("m={media} 0 {proto} {formats}"))
+                    put(&mut text, format_args!("m={media} 0 {proto} {formats}"));
                 }
             }
         }

@@ -1,11 +1,11 @@
 //! Session descriptions (RFC 8866, 3264, 3605, 5761, 6337): the front door.
 //!
 //! ```text
-//!  INVITE or re-INVITE with SDP                    INVITE without SDP, calls of ours
-//!    media_addresses() ─► which of ours faces it      offer(&mut Session, &Wish) ─► text to send
-//!    answer()        ─► Answered                     accept(body, &Session)     ─► Agreed
-//!      .media  ─► what the audio port is to do
-//!      .sdp    ─► Session::render() ─► text to send
+//!  INVITE or re-INVITE with SDP                      INVITE without SDP, calls of ours
+//!    media_addresses() ─► which of ours faces them      offer(&mut Session, &Wish) ─► text to send
+//!    answer()          ─► Answered                      accept(body, &Session)     ─► Agreed
+//!      .media ─► what the audio port is to do
+//!      .sdp   ─► Session::render() ─► text to send
 //! ```
 //!
 //! Everything here is a function of its arguments. A dialog keeps one [`Session`] for its whole life: it holds
@@ -15,54 +15,33 @@
 //! What it deliberately does not know: why a description is read, what a call is, what an audio port is.
 
 pub mod address;
-pub mod answer;
+mod answer;
 pub mod body;
 pub mod codec;
 pub mod describe;
 pub mod hold;
-pub mod offer;
+mod offer;
 pub mod ptime;
 pub mod read;
 pub mod refused;
 pub mod session;
 mod terms;
 
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod vectors;
+
 use std::net::SocketAddr;
 
 pub use answer::{Answered, answer, media_addresses};
 pub use body::extract;
+pub use codec::Law;
 pub use describe::Description;
 pub use hold::Direction;
 pub use offer::{accept, offer};
 pub use refused::Refused;
 pub use session::Session;
-
-/// The two laws of G.711 (RFC 3551 §4.5.14), the only audio we speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Law {
-    /// PCMU, static payload type 0.
-    Mu,
-    /// PCMA, static payload type 8.
-    A,
-}
-
-impl Law {
-    /// Its static payload type (RFC 3551 §6).
-    pub const fn payload_type(self) -> u8 {
-        match self {
-            Self::Mu => 0,
-            Self::A => 8,
-        }
-    }
-
-    /// Encoding name as in `a=rtpmap`: `PCMU`, `PCMA`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Mu => "PCMU",
-            Self::A => "PCMA",
-        }
-    }
-}
 
 /// Whose order of codecs counts when we answer (`codec_order` of a trunk).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,6 +59,15 @@ pub enum Srtp {
     /// RTP/AVP only; `a=crypto` lines are passed over.
     #[default]
     Off,
+}
+
+impl Srtp {
+    /// Whether a line of this profile can be taken.
+    pub fn speaks(self, profile: &str) -> bool {
+        match self {
+            Self::Off => profile.eq_ignore_ascii_case("RTP/AVP"),
+        }
+    }
 }
 
 /// What we can and want to do.
@@ -139,7 +127,8 @@ pub struct Agreed {
     pub send: bool,
     /// We expect audio.
     pub receive: bool,
-    /// The peer holds us: it wants no audio of ours.
+    /// The peer holds us: it wants no audio of ours. True as well when it only says so because our own offer
+    /// asked for none.
     pub held: bool,
 }
 

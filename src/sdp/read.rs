@@ -239,3 +239,78 @@ fn malformed(error: ParserError) -> Refused {
         _ => "order of lines",
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ports(text: &[u8]) -> Result<Vec<u16>, Refused> {
+        Ok(Remote::read(text)?.lines().map(|line| line.media.port).collect())
+    }
+
+    #[test]
+    fn order_blanks_line_ends_and_broken_lines_that_do_not_matter_are_taken() {
+        for text in [
+            &b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 0"[..],
+            b"c=IN IP4 192.0.2.1\no=\nv=0\nm=audio 4000 RTP/AVP 0\n",
+            b"\r\n v=0 \r\nt=never\r\nb=AS\r\ns=\r\nc=IN  IP4  192.0.2.1 \r\nm=audio  4000\tRTP/AVP 0 \r\n\r\n",
+            b"v=0\nhello\nx=y\nr=1\nz=9\nc=IN IP4 192.0.2.1\nc=IN IP4 192.0.2.2\nm=audio 4000 RTP/AVP 0\na=note:\xff\n\0",
+            b"v=0\nm=audio 4000/2 RTP/AVP 0\ni=one\ni=two\nc=IN IP4 192.0.2.1\nv=0\na=\na=:\na=rtpmap\na=rtpmap:\n",
+        ] {
+            assert_eq!(ports(text), Ok(vec![4000]), "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_malformed() {
+        for text in [
+            &b""[..],
+            b"o=- 1 1 IN IP4 192.0.2.1\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 0",
+            b"v=1\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 0",
+            b"m=audio 4000 RTP/AVP 0\nc=IN IP4 192.0.2.1\nv=0",
+            b"v=0\nm=audio 4000 RTP/AVP 0",
+            b"v=0\nc=IN IP4\nm=audio 4000 RTP/AVP 0",
+            b"v=0\nc=IN IP4 192.0.2.1\nm=audio 65536 RTP/AVP 0",
+            b"v=0\nc=IN IP4 192.0.2.1\nm=audio -1 RTP/AVP 0",
+            b"v=0\nc=IN IP4 192.0.2.1\nm=audio RTP/AVP",
+            b"v=0\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 0\x1b[2J",
+            b"v=0\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 0\nm=video 4002 RTP/\xc3\xa9 31",
+        ] {
+            let read = ports(text);
+            assert!(matches!(read, Err(Refused::Malformed(_))), "{read:?} {}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_off_needs_neither_address_nor_format() {
+        assert_eq!(
+            ports(b"v=0\nm=audio 4000 RTP/AVP 0\nc=IN IP4 192.0.2.1\nm=text 0 RTP/AVP"),
+            Ok(vec![4000, 0])
+        );
+    }
+
+    #[test]
+    fn each_limit_holds_and_one_more_is_refused() {
+        let head = "v=0\nc=IN IP4 192.0.2.1\n";
+        let lines = |n: usize| format!("{head}{}", "m=audio 4000 RTP/AVP 0\n".repeat(n));
+        assert_eq!(ports(lines(MAX_LINES).as_bytes()).map(|p| p.len()), Ok(MAX_LINES));
+        assert_eq!(ports(lines(MAX_LINES + 1).as_bytes()), Err(Refused::Limit("m= lines")));
+        let formats = |n: usize| format!("{head}m=audio 4000 RTP/AVP{}", " 0".repeat(n));
+        assert_eq!(ports(formats(MAX_FORMATS).as_bytes()), Ok(vec![4000]));
+        assert_eq!(ports(formats(MAX_FORMATS + 1).as_bytes()), Err(Refused::Limit("payload types")));
+        let attributes = |n: usize| format!("{}{}", lines(1), "a=x\n".repeat(n));
+        assert_eq!(ports(attributes(MAX_ATTRIBUTES).as_bytes()), Ok(vec![4000]));
+        assert_eq!(ports(attributes(MAX_ATTRIBUTES + 1).as_bytes()), Err(Refused::Limit("attributes")));
+        let text = |n: usize| format!("{}i={}", lines(1), "x".repeat(n - lines(1).len() - 2));
+        assert_eq!(ports(text(MAX_TEXT).as_bytes()), Ok(vec![4000]));
+        assert_eq!(ports(text(MAX_TEXT + 1).as_bytes()), Err(Refused::TooBig));
+    }
+
+    #[test]
+    fn format_numbers_above_127_and_words_are_left_out() {
+        let remote =
+            Remote::read(b"v=0\nc=IN IP4 192.0.2.1\nm=audio 4 RTP/AVP t38 8 128 0 4294967296").unwrap();
+        let numbers: Vec<u8> = remote.lines().next().unwrap().formats().map(|(number, _)| number).collect();
+        assert_eq!(numbers, [8, 0]);
+    }
+}

@@ -69,3 +69,42 @@ impl Session {
         self.events.or_else(|| std::iter::once(EVENTS).chain(96..=127).find(free)).unwrap_or(EVENTS)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Wish, answer};
+    use super::*;
+
+    fn origin(session: &mut Session, port: u16, attribute: &str) -> String {
+        let wish = Wish::new(([192, 0, 2, 200], port).into());
+        let body = format!("v=0\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 0\na={attribute}");
+        let text = session.render(&answer(body.as_bytes(), "", &wish).unwrap().sdp);
+        assert_eq!(session.last(), Some(text.as_str()));
+        text.lines().nth(1).unwrap().to_owned()
+    }
+
+    #[test]
+    fn the_version_rises_only_when_the_description_differs() {
+        let mut session = Session::new(77);
+        for (port, attribute, version) in [
+            (40_000, "sendrecv", 1),
+            (40_000, "sendrecv", 1),
+            (40_000, "sendonly", 2),
+            (40_000, "sendonly", 2),
+            (40_000, "sendrecv", 3),
+            (40_002, "sendrecv", 4),
+        ] {
+            let expected = format!("o=- 77 {version} IN IP4 192.0.2.200");
+            assert_eq!(origin(&mut session, port, attribute), expected);
+        }
+    }
+
+    #[test]
+    fn the_id_is_from_one_to_two_to_the_31() {
+        for (seed, id) in
+            [(0, "o=- 1 "), (0x8000_0000, "o=- 1 "), (u32::MAX, "o=- 2147483647 "), (5, "o=- 5 ")]
+        {
+            assert!(origin(&mut Session::new(seed), 4000, "sendrecv").starts_with(id));
+        }
+    }
+}

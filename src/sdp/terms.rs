@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::read::Line;
-use super::{Agreed, Direction, Law, Refused, address, ptime};
+use super::{Agreed, Direction, Law, Refused, Srtp, address, ptime};
 
 /// Where, how often and which way.
 #[derive(Clone, Copy, Debug)]
@@ -20,9 +20,9 @@ impl Terms {
     /// The terms of a line for one who has the address `local` and may share a port with RTCP if `mux`.
     ///
     /// # Errors
-    /// `Profile`, `Address`, `Multicast`, or `Family` when `local` is of another family or cannot be shown.
+    /// `Address`, `Multicast`, or `Family` when `local` is of another family or cannot be shown.
     pub(super) fn of(line: &Line<'_>, local: IpAddr, mux: bool) -> Result<Self, Refused> {
-        let ip = reachable(line)?;
+        let ip = line.address()?;
         let local = local.to_canonical();
         if ip.is_ipv4() != local.is_ipv4() || !address::is_presentable(local) {
             return Err(Refused::Family);
@@ -32,7 +32,7 @@ impl Terms {
         let named = || line.own("rtcp").and_then(|value| address::of_rtcp(value, ip));
         Ok(Self {
             remote,
-            rtcp: if rtcp_mux { Some(remote) } else { named() },
+            rtcp: if rtcp_mux { Some(remote).filter(|_| !ip.is_unspecified()) } else { named() },
             rtcp_mux,
             ptime_ms: ptime::choose(line.attribute("ptime"), line.attribute("maxptime")),
             theirs: line.direction(),
@@ -63,7 +63,7 @@ impl Terms {
     }
 }
 
-/// The address of a line whose profile we speak.
-pub(super) fn reachable(line: &Line<'_>) -> Result<IpAddr, Refused> {
-    if line.media.proto.eq_ignore_ascii_case("RTP/AVP") { line.address() } else { Err(Refused::Profile) }
+/// Refuses a line of a profile we do not speak.
+pub(super) fn speaks(line: &Line<'_>, srtp: Srtp) -> Result<(), Refused> {
+    srtp.speaks(&line.media.proto).then_some(()).ok_or(Refused::Profile)
 }

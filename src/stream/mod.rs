@@ -12,8 +12,29 @@
 //!
 //! What it deliberately does not know: SIP, RTP, what the call does next.
 
+pub mod chunk;
+pub mod connect;
+pub mod egress;
+pub mod message;
+pub mod outcome;
+pub mod parse;
+pub mod session;
+pub mod tally;
+pub mod upgrade;
+pub mod url;
+
+mod backlog;
+mod limit;
+mod marks;
+mod outbox;
+mod speech;
+
 use std::net::IpAddr;
 use std::time::Duration;
+
+pub use egress::Egress;
+pub use session::Session;
+pub use url::{BotUrl, UrlLimits};
 
 use crate::ids::{CallSid, StreamSid};
 use crate::units::SampleRate;
@@ -117,6 +138,35 @@ pub struct Start {
     pub rate: SampleRate,
 }
 
+/// How `start` is written (agentstream.md section 5.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StartStyle {
+    /// `media_format_style: raw`.
+    pub raw: bool,
+    /// `start_extras: true`.
+    pub extras: Option<StartExtras>,
+}
+
+/// What `start_extras` adds to `start`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StartExtras {
+    /// `inbound`, `outbound-api`, `outbound-dial`.
+    pub direction: String,
+    /// Name of the stream.
+    pub stream_name: String,
+    /// The call's custom field.
+    pub custom_field: String,
+}
+
+/// Which way a message went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From us.
+    ToBot,
+    /// To us.
+    FromBot,
+}
+
 /// What a call tells its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -147,6 +197,8 @@ pub enum Event {
     },
     /// The bot's first audio is queued for playing.
     FirstAudio,
+    /// The bot sent more than may wait for playing; the surplus is dropped. Told once.
+    QueueFull,
     /// The stream is over; nothing more is told of it. Audio it left may still be playing (`media::Event::Drained`).
     Ended(Box<Outcome>),
 }

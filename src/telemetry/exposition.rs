@@ -255,7 +255,7 @@ mod tests {
     fn what_is_counted_is_seen() {
         install(&names());
         count::rtp_dropped("in", "foreign", 7);
-        count::stream_message("in", "of the future");
+        count::stream_messages("in", "of the future", 1);
         count::call_set_up("sbc", Duration::from_millis(40), true);
         count::media_concealed(3, Duration::from_millis(1500));
         let text = render(Format::Prometheus);

@@ -95,16 +95,14 @@ pub fn resource(resource: &'static str, used: usize, limit: usize) {
 
 // --- calls ---
 
-/// A call of this trunk began (an INVITE passed every check of signalling, or we dial).
-pub fn call_began(trunk: &str) {
-    gauge!("streamkit_calls_active", "trunk" => trunk.to_owned()).increment(1.0);
+/// Calls of this trunk that are up or being set up.
+pub fn calls_active(trunk: &str, calls: u32) {
+    gauge!("streamkit_calls_active", "trunk" => trunk.to_owned()).set(calls);
 }
 
-/// It is over: `direction` is `inbound` or `outbound`, outcome and cause stand in `table::ENDINGS`.
+/// A call is over: `direction` is `inbound` or `outbound`, outcome and cause stand in `table::ENDINGS`.
 pub fn call_ended(trunk: &str, direction: &'static str, outcome: &'static str, cause: &'static str) {
-    let trunk = trunk.to_owned();
-    gauge!("streamkit_calls_active", "trunk" => trunk.clone()).decrement(1.0);
-    counter!("streamkit_calls_total", "trunk" => trunk, "direction" => direction, "outcome" => outcome, "cause" => cause)
+    counter!("streamkit_calls_total", "trunk" => trunk.to_owned(), "direction" => direction, "outcome" => outcome, "cause" => cause)
         .increment(1);
 }
 
@@ -140,8 +138,13 @@ pub fn call_panicked() {
 }
 
 /// Calls this node takes at most.
-pub fn calls_limit(limit: usize) {
-    gauge!("streamkit_calls_limit").set(limit as f64);
+pub fn calls_limit(limit: u32) {
+    gauge!("streamkit_calls_limit").set(limit);
+}
+
+/// A call's mailbox was full; the call ends.
+pub fn mailbox_overflow() {
+    counter!("streamkit_call_mailbox_overflows_total").increment(1);
 }
 
 /// A CDR could not be written.
@@ -220,19 +223,13 @@ pub fn media_events_lost(events: u64) {
 
 // --- streams ---
 
-/// A stream of this account began.
-pub fn stream_began(account: &str) {
-    gauge!("streamkit_streams_active", "account" => account.to_owned()).increment(1.0);
+/// Streams of this account that are open or being opened.
+pub fn streams_active(account: &str, streams: u32) {
+    gauge!("streamkit_streams_active", "account" => account.to_owned()).set(streams);
 }
 
-/// A stream of this account is over; the words are those of agentstream.md section 10.
-pub fn stream_ended(
-    account: &str,
-    status: &'static str,
-    disconnected_by: &'static str,
-    disposition: &'static str,
-) {
-    gauge!("streamkit_streams_active", "account" => account.to_owned()).decrement(1.0);
+/// A stream is over; the words are those of agentstream.md section 10.
+pub fn stream_outcome(status: &'static str, disconnected_by: &'static str, disposition: &'static str) {
     counter!("streamkit_stream_outcomes_total", "status" => status, "disconnected_by" => disconnected_by, "disposition" => disposition)
         .increment(1);
 }
@@ -257,18 +254,18 @@ pub fn stream_clear(bot: &str, took: Duration) {
     histogram!("streamkit_stream_clear_seconds", "bot" => bot.to_owned()).record(took);
 }
 
-/// A message went to a bot (`out`) or came from one (`in`); an event of no name of ours is `unknown`.
-pub fn stream_message(direction: &'static str, event: &'static str) {
+/// Messages went to a bot (`out`) or came from one (`in`); an event of no name of ours is `unknown`.
+pub fn stream_messages(direction: &'static str, event: &'static str, count: u64) {
     let Some(hot) = HOT.get() else { return };
     let known = of(&hot.stream_messages, STREAM_EVENTS, (direction, event));
     if let Some(counter) = known.or_else(|| of(&hot.stream_messages, STREAM_EVENTS, (direction, "unknown"))) {
-        counter.increment(1);
+        counter.increment(count);
     }
 }
 
 /// Messages or pieces of audio came to nothing; the cause stands in `table::STREAM_DROPS`.
-pub fn stream_dropped(direction: &'static str, cause: &'static str, count: u64) {
-    counter!("streamkit_stream_dropped_total", "direction" => direction, "cause" => cause).increment(count);
+pub fn stream_dropped(cause: &'static str, count: u64) {
+    counter!("streamkit_stream_dropped_total", "cause" => cause).increment(count);
 }
 
 /// What the playout of one stream was like: its longest queue, and how often it ran dry.

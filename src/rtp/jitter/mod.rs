@@ -1,6 +1,42 @@
-//! The jitter buffer: forward on arrival (sip-trunk section 11.7, reliability R-45, R-46).
+//! The jitter buffer: packets in, one gapless line of samples out, forward on arrival (sip-trunk section
+//! 11.7, reliability R-45, R-46, R-48, R-122).
+//!
+//! ```text
+//!  push ─► number (source) ─► place in the line ─► store ─► pop: Audio │ Lost │ Silence
+//!               │ SSRC, wrap,      │ jump, clock,               ▲
+//!               │ twice, ancient   │ late, early      overdue: poll_timeout
+//! ```
+//!
+//! One input (`push`, or the time of `poll_timeout` has come), then `pop` until it says nothing.
+//!
+//! What holds, at any input:
+//!
+//! 1. **Order.** The line is a count of samples that only grows; each item begins where the last one ended.
+//!    Each packet that was taken is delivered once, at its place; what a Lost before it covered is cut off.
+//! 2. **Forward.** A packet whose predecessors are delivered, given up, or without samples is delivered by
+//!    the `pop` that follows its `push`.
+//! 3. **Patience.** A place is given up when it is overdue, never before: when its last sample should have
+//!    come by the fastest path of the last 9 s, and the bound has passed. The bound is the spread of arrival
+//!    times over those seconds and 10 ms more; at least 20 ms, at most `max`. (60 ms for the first 2 s.)
+//! 4. **Real time.** When nothing comes the line goes on, behind the clock by the bound: the first 60 ms as
+//!    Lost, then as Silence; after comfort noise, an event, and before the first packet as Silence at once.
+//!    It is never more than 160 ms ahead of the clock. So it is as long as the call, whatever arrives.
+//! 5. **Clock.** When packets prove over seconds to run ahead of or behind our clock by over 30 ms, at most
+//!    20 ms are cut out or put in, once in 10 s (once a second beyond 60 ms): 300 ppm are one in a minute.
+//! 6. **Beginning anew.** Time stamps are believed as far as the clock allows: a pause may be as long as the
+//!    time that passed, and no stamp of a newer packet goes back. Otherwise the stamp begins anew, at the
+//!    place where the clock stands. So does a new SSRC, and what is late for 100 ms without catching up.
+//! 7. **Cost.** One owner, no atomics; 13 KiB, allocated at construction; each input is bounded by the
+//!    window of 128 numbers.
 
-use std::time::{Duration, Instant};
+mod buffer;
+#[cfg(test)]
+mod model;
+mod source;
+mod spread;
+mod store;
+
+pub use buffer::JitterBuffer;
 
 use crate::units::Ssrc;
 
@@ -40,7 +76,7 @@ pub enum Discard {
     Early,
     /// Over 1600 octets.
     TooLong,
-    /// Of a source that another has replaced, or a stray number.
+    /// Of a source that another has replaced, or of numbers or a time that cannot be placed.
     Stray,
 }
 
@@ -77,60 +113,4 @@ pub struct Counts {
     pub resyncs: u64,
     /// Times 20 ms or less were left out or put in to follow the clock.
     pub corrections: u64,
-}
-
-/// One line of audio made of packets.
-#[derive(Debug)]
-pub struct JitterBuffer {
-    counts: Counts,
-    epoch: Instant,
-    line: u64,
-    held: Vec<u8>,
-}
-
-impl JitterBuffer {
-    /// A line that begins now, silent until the first packet. `max` is the longest wait for a packet
-    /// (`media.jitter.max`).
-    pub fn new(now: Instant, max: Duration) -> Self {
-        let _ = max;
-        Self { counts: Counts::default(), epoch: now, line: 0, held: Vec::with_capacity(1600) }
-    }
-
-    /// Takes a packet in. Then `pop` until it says nothing.
-    ///
-    /// # Errors
-    /// When the packet has no place in the line; it is counted.
-    pub fn push(&mut self, now: Instant, packet: Arrival<'_>) -> Result<(), Discard> {
-        let _ = now;
-        self.held.clear();
-        self.held.extend_from_slice(packet.payload.get(..1600).unwrap_or(packet.payload));
-        Ok(())
-    }
-
-    /// The next piece of the line that is there or overdue.
-    pub fn pop(&mut self, now: Instant) -> Option<Item<'_>> {
-        let _ = now;
-        self.line += self.held.len() as u64;
-        (!self.held.is_empty()).then_some(Item::Audio(&self.held))
-    }
-
-    /// When the next place of the line becomes overdue, should nothing arrive before.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        Some(self.epoch + Duration::from_micros(self.line * 125))
-    }
-
-    /// Samples delivered since the line began.
-    pub fn delivered(&self) -> u64 {
-        self.line
-    }
-
-    /// How long a missing packet is waited for at present.
-    pub fn bound(&self) -> Duration {
-        Duration::from_millis(20)
-    }
-
-    /// What was counted so far.
-    pub fn counts(&self) -> Counts {
-        self.counts
-    }
 }

@@ -1,0 +1,369 @@
+//! The tables of the file that stand once: what is written there, and what it means (operator.md section 3).
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tracing_subscriber::filter::LevelFilter;
+
+use super::kinds::{Listen, Ports, Secret, Size, even};
+use super::read::{Read as _, Section};
+use super::{Http, Node, StreamTls};
+use crate::media;
+use crate::sip::{self, Strangers, Transport};
+use crate::stream::{self, PlainWs};
+use crate::telemetry::log;
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+/// File descriptors of one call: RTP, RTCP, the bot's socket.
+const DESCRIPTORS_A_CALL: u64 = 3;
+/// File descriptors besides: listeners, stream connections of SIP, files.
+const DESCRIPTORS_BESIDES: u64 = 512;
+
+/// `[node]`.
+pub(super) fn node(mut node: Section<'_>) -> Node {
+    let host = node.reading.surroundings.host_name.clone();
+    let read = Node {
+        name: node.key("name", host),
+        state_dir: node.key("state_dir", PathBuf::from("/var/lib/streamkit")),
+        run_dir: node.key("run_dir", PathBuf::from("/run/streamkit")),
+        drain_timeout: node.within("drain_timeout", 600 * SECOND, Duration::ZERO..=24 * HOUR),
+    };
+    node.done();
+    read
+}
+
+/// `[sip]`: listeners, what the endpoint keeps to (still without trunks), DSCP.
+pub(super) struct Sip {
+    pub(super) listen: Vec<Listen>,
+    pub(super) config: sip::Config,
+    pub(super) dscp: u8,
+}
+
+/// `[sip]`.
+pub(super) fn sip(mut sip: Section<'_>) -> Sip {
+    let everywhere = SocketAddr::from(([0, 0, 0, 0], 5060));
+    let both = [Transport::Udp, Transport::Tcp].map(|transport| Listen { transport, address: everywhere });
+    let listen: Vec<Listen> = sip.key("listen", both.to_vec());
+    if listen.is_empty() {
+        sip.refuse("listen", "no listener is left", Listen::RIGHT);
+    }
+    for (i, one) in listen.iter().enumerate() {
+        if one.address.port() != 0 && listen[..i].contains(one) {
+            sip.refuse("listen", format!("{one} stands twice"), "write it once");
+        }
+    }
+    let default = sip::Config::default();
+    let config = sip::Config {
+        strangers: sip.word(
+            "strangers",
+            Strangers::Refuse,
+            &[("403", Some(Strangers::Refuse)), ("silent", Some(Strangers::Silent))],
+        ),
+        user_agent: sip.key("user_agent", default.user_agent.clone()),
+        t1: sip.within("t1", default.t1, Duration::from_millis(100)..=10 * SECOND),
+        advertise: sip.maybe::<String>("advertise").filter(|name| is_host(&sip, name)),
+        ..default
+    };
+    let dscp = sip.within("dscp", 24, 0..=63);
+    let mut tls = sip.section("tls");
+    for name in ["certificate", "key", "client_ca"] {
+        if tls.maybe::<PathBuf>(name).is_some() {
+            tls.not_yet(name, "SIP over TLS");
+        }
+    }
+    tls.done();
+    sip.done();
+    Sip { listen, config, dscp }
+}
+
+/// An address or a name that may stand in a Contact.
+fn is_host(sip: &Section<'_>, name: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    let right = match name.parse::<IpAddr>() {
+        Ok(address) => !address.is_unspecified() && !address.is_multicast(),
+        Err(_) => name.len() <= 253 && name.split('.').all(label),
+    };
+    if !right {
+        sip.refuse(
+            "advertise",
+            format!("{name:?} cannot be reached"),
+            "write an address or a name without port",
+        );
+    }
+    right
+}
+
+/// `[media]`, and the addresses written in SDP.
+pub(super) fn media(mut media: Section<'_>, sip_advertise: Option<&str>) -> (media::Config, Vec<IpAddr>) {
+    let config = media::Config {
+        cores: cores(&mut media),
+        realtime: media.key("realtime", false),
+        ports: media.key("ports", Ports(10_000..=29_999)).0,
+        bind: media.maybe("bind"),
+        dscp: media.within("dscp", 46, 0..=63),
+        jitter_max: {
+            let mut jitter = media.section("jitter");
+            let max = jitter.within(
+                "max",
+                Duration::from_millis(200),
+                Duration::from_millis(20)..=Duration::from_millis(1000),
+            );
+            jitter.done();
+            max
+        },
+    };
+    let advertise: Vec<IpAddr> = match media.maybe("advertise") {
+        Some(addresses) => addresses,
+        None => sip_advertise.and_then(|name| name.parse().ok()).into_iter().collect(),
+    };
+    for version in [IpAddr::is_ipv4, IpAddr::is_ipv6] {
+        if advertise.iter().filter(|address| version(address)).count() > 1 {
+            media.refuse("advertise", "two addresses of one family stand in it", "write one of each at most");
+        }
+    }
+    media.done();
+    (config, advertise)
+}
+
+/// `"auto"`: all but one from four up, else one worker that no core is kept for.
+fn cores(media: &mut Section<'_>) -> Vec<usize> {
+    let there = media.reading.surroundings.cores.clone();
+    let auto = if there.len() >= 4 { there[1..].to_vec() } else { Vec::new() };
+    if !media.has("cores") {
+        media.word("cores", (), &[]);
+        return auto;
+    }
+    if media.is_word("cores") {
+        media.word("cores", (), &[("auto", Some(()))]);
+        return auto;
+    }
+    let mut cores: Vec<usize> = media.key("cores", Vec::new());
+    for core in cores.iter().filter(|core| !there.contains(core)) {
+        let right = format!("this process may run on {there:?}");
+        media.refuse("cores", format!("there is no core {core} for this process"), right);
+    }
+    if cores.is_empty() {
+        media.refuse("cores", "no core is left", "write \"auto\" or a list of cores");
+    }
+    cores.dedup();
+    cores
+}
+
+/// `[http]`.
+pub(super) fn http(mut http: Section<'_>) -> Http {
+    let listen: Vec<SocketAddr> = http.key("listen", vec![SocketAddr::from(([127, 0, 0, 1], 9464))]);
+    for address in listen.iter().filter(|address| !address.ip().to_canonical().is_loopback()) {
+        http.refuse(
+            "listen",
+            format!(
+                "{address} is beyond loopback, which needs TLS, and HTTP over TLS is not in this release"
+            ),
+            "listen on 127.0.0.1 and let a proxy on this machine lead to it",
+        );
+    }
+    let read = Http { listen, metrics_allow: http.key::<Vec<IpNet>>("metrics_allow", Vec::new()) };
+    let _public: Option<String> = http.maybe("public_url");
+    let mut tls = http.section("tls");
+    for name in ["certificate", "key", "client_ca"] {
+        if tls.maybe::<PathBuf>(name).is_some() {
+            tls.not_yet(name, "HTTP over TLS");
+        }
+    }
+    tls.done();
+    http.done();
+    read
+}
+
+/// `[limits]`.
+pub(super) struct Limits {
+    pub(super) calls: u32,
+    pub(super) calls_per_second: u32,
+    pub(super) streams: u32,
+    pub(super) source_requests_per_second: u32,
+}
+
+/// `[limits]`: what is written must fit this machine; the default is made to fit.
+pub(super) fn limits(mut limits: Section<'_>, ports: &RangeInclusive<u16>) -> Limits {
+    let descriptors = limits.reading.surroundings.descriptors;
+    let by_descriptors = descriptors.saturating_sub(DESCRIPTORS_BESIDES) / DESCRIPTORS_A_CALL;
+    let by_ports = even(ports) as u64 * 10 / 11; // a tenth is resting after use
+    let fits = u32::try_from(by_descriptors.min(by_ports)).unwrap_or(u32::MAX).max(1);
+    let calls = limits.within("calls", 5000.min(fits), 1..=1_000_000);
+    if u64::from(calls) > by_descriptors {
+        let needed = u64::from(calls) * DESCRIPTORS_A_CALL + DESCRIPTORS_BESIDES;
+        limits.refuse(
+            "calls",
+            format!("{calls} calls need {needed} file descriptors, this process may have {descriptors}"),
+            format!("set LimitNOFILE to {needed} or allow {} calls at most", by_descriptors.max(1)),
+        );
+    }
+    if u64::from(calls) > by_ports {
+        limits.refuse(
+            "calls",
+            format!(
+                "{calls} calls need {calls} RTP ports and a tenth spare, media.ports has {}",
+                even(ports)
+            ),
+            format!("widen media.ports or allow {by_ports} calls at most"),
+        );
+    }
+    if !limits.has("calls") && calls < 5000 {
+        limits
+            .reading
+            .note(format!("limits.calls is {calls} on this machine, for want of descriptors or ports"));
+    }
+    let read = Limits {
+        calls,
+        calls_per_second: limits.within("calls_per_second", 200, 1..=100_000),
+        streams: limits.within("streams", calls, 0..=1_000_000),
+        source_requests_per_second: limits.within("source_requests_per_second", 2000, 1..=1_000_000),
+    };
+    limits.done();
+    read
+}
+
+/// `[log]`.
+pub(super) fn log(mut log: Section<'_>) -> log::Config {
+    let levels = [
+        ("error", Some(LevelFilter::ERROR)),
+        ("warn", Some(LevelFilter::WARN)),
+        ("info", Some(LevelFilter::INFO)),
+        ("debug", Some(LevelFilter::DEBUG)),
+        ("trace", Some(LevelFilter::TRACE)),
+    ];
+    let formats = [
+        ("auto", Some(log::Format::Auto)),
+        ("text", Some(log::Format::Text)),
+        ("json", Some(log::Format::Json)),
+    ];
+    let read = log::Config {
+        level: log.word("level", LevelFilter::INFO, &levels),
+        format: log.word("format", log::Format::Auto, &formats),
+        mask_numbers: log.key("mask_numbers", false),
+    };
+    log.done();
+    read
+}
+
+/// `[stream]` (agentstream.md section 12).
+pub(super) fn stream(mut stream: Section<'_>) -> (stream::Config, StreamTls) {
+    let default = stream::Config::default();
+    let plain =
+        [("private", Some(PlainWs::Private)), ("all", Some(PlainWs::All)), ("none", Some(PlainWs::None))];
+    let read = stream::Config {
+        connect_timeout: stream.within("connect_timeout", default.connect_timeout, SECOND..=30 * SECOND),
+        connect_retries: stream.within("connect_retries", default.connect_retries, 0..=1),
+        max_stream_duration: stream.within(
+            "max_stream_duration",
+            default.max_stream_duration,
+            SECOND..=4 * HOUR,
+        ),
+        frame_ms: frame_ms(&mut stream, default.frame_ms),
+        playout_prebuffer: ms(&mut stream, "playout_prebuffer_ms", default.playout_prebuffer, 0..=500),
+        max_queue: ms(&mut stream, "max_queue_ms", default.max_queue, 10_000..=600_000),
+        max_message_bytes: stream
+            .within("max_message_bytes", Size(default.max_message_bytes), Size(128 << 10)..=Size(16 << 20))
+            .0,
+        send_queue: ms(&mut stream, "send_queue_ms", default.send_queue, 200..=10_000),
+        drain_on_close: ms(&mut stream, "drain_on_close_ms", default.drain_on_close, 0..=60_000),
+        ping_interval: stream.within("ping_interval", default.ping_interval, SECOND..=60 * SECOND),
+        silence_timeout: stream.within("silence_timeout", default.silence_timeout, 2 * SECOND..=300 * SECOND),
+        max_pending_marks: stream.within("max_pending_marks", default.max_pending_marks, 1..=65_536),
+        allow_plain_ws: stream.word("allow_plain_ws", default.allow_plain_ws, &plain),
+        ..default
+    };
+    if read.silence_timeout <= read.ping_interval {
+        stream.refuse(
+            "silence_timeout",
+            "it is not longer than ping_interval",
+            "leave room for an answer to a ping",
+        );
+    }
+    let _: Duration = stream.within("url_timeout", 5 * SECOND, SECOND..=15 * SECOND);
+    let tls = StreamTls {
+        ca_file: stream.maybe("ca_file"),
+        client_certificate: stream.maybe("client_certificate"),
+        client_key: stream.maybe("client_key"),
+    };
+    if tls.client_certificate.is_some() != tls.client_key.is_some() {
+        let name = if tls.client_key.is_some() { "client_key" } else { "client_certificate" };
+        stream.refuse(
+            name,
+            "a certificate and its key go together",
+            "write both client_certificate and client_key",
+        );
+    }
+    for (name, path) in [
+        ("ca_file", &tls.ca_file),
+        ("client_certificate", &tls.client_certificate),
+        ("client_key", &tls.client_key),
+    ] {
+        if let Some(Err(e)) = path.as_ref().map(std::fs::File::open) {
+            stream.refuse(name, format!("the file cannot be read: {e}"), "name a readable PEM file");
+        }
+    }
+    stream.done();
+    (read, tls)
+}
+
+fn frame_ms(stream: &mut Section<'_>, default: u32) -> u32 {
+    let frame = stream.key("frame_ms", default);
+    if ![20, 40, 60, 80, 100].contains(&frame) {
+        stream.refuse(
+            "frame_ms",
+            format!("{frame} is no length of a frame"),
+            "right is 20, 40, 60, 80 or 100",
+        );
+    }
+    frame
+}
+
+fn ms(
+    stream: &mut Section<'_>,
+    name: &'static str,
+    default: Duration,
+    range: RangeInclusive<u64>,
+) -> Duration {
+    Duration::from_millis(stream.within(name, default.as_millis() as u64, range))
+}
+
+/// Tables whose features come later: read, so that a slip is found, and refused where they ask for something.
+pub(super) fn later(root: &mut Section<'_>) {
+    let mut egress = root.section("egress");
+    let _hosts: Vec<String> = egress.key("allow", Vec::new());
+    egress.done();
+    let mut cdr = root.section("cdr");
+    if cdr.maybe::<Secret>("webhook").is_some() {
+        cdr.not_yet("webhook", "a webhook for CDRs");
+    }
+    cdr.done();
+    let mut hep = root.section("hep");
+    if hep.maybe::<String>("collector").is_some() {
+        hep.not_yet("collector", "HEP");
+    }
+    hep.done();
+    let _dir: PathBuf = root.key("flows_dir", PathBuf::from("/etc/streamkit/flows.d"));
+    root.key::<Ignored>("flow", Ignored);
+    if root.has("flow") {
+        root.not_yet("flow", "a flow of your own");
+    }
+}
+
+/// A value nobody reads.
+struct Ignored;
+
+impl super::read::Read for Ignored {
+    const RIGHT: &'static str = "";
+
+    fn read(_: super::read::Item<'_>) -> Option<Self> {
+        Some(Self)
+    }
+}

@@ -1,0 +1,194 @@
+//! The configuration: what was written becomes what is meant, or a list of everything that is wrong with it.
+//!
+//! ```text
+//!  streamkit.toml ┐
+//!  conf.d/*.toml  ├─► layers ─► read ─► file · trunks · routes ─► check ─► Config
+//!  STREAMKIT__... ┘  one tree,  keys asked   what each            does the
+//!                    with places for by name  table means          whole fit?
+//! ```
+//!
+//! Only `Config` is passed on; it holds the `Config` of each module. A value that exists is a value that is right.
+
+mod check;
+mod env;
+mod error;
+mod file;
+mod kinds;
+mod layers;
+mod read;
+mod routes;
+mod trunks;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+pub use env::Surroundings;
+pub use error::{Place, Problem, Refused};
+pub use kinds::Listen;
+pub use routes::JudgeUrl;
+
+use crate::telemetry::{exposition, log};
+use crate::{call, media, route, sip};
+use layers::File;
+use read::Reading;
+
+/// Everything, as meant.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This node.
+    pub node: Node,
+    /// Where SIP is listened for.
+    pub listen: Vec<Listen>,
+    /// Differentiated services code point of SIP, 24.
+    pub sip_dscp: u8,
+    /// What signalling keeps to, trunks included.
+    pub sip: sip::Config,
+    /// What the engine keeps to.
+    pub media: media::Config,
+    /// What calls keep to: trunks, routes, streams, limits.
+    pub call: call::Config,
+    /// Whom streams trust, and as whom they present themselves.
+    pub stream_tls: StreamTls,
+    /// Metrics and health.
+    pub http: Http,
+    /// Lines.
+    pub log: log::Config,
+    /// Label values of metrics.
+    pub names: exposition::Names,
+    /// What was accepted and deserves a word: keys without effect in this release, defaults made to fit.
+    pub notes: Vec<String>,
+}
+
+/// `[node]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// In metrics, CDRs and logs.
+    pub name: String,
+    /// CDRs.
+    pub state_dir: PathBuf,
+    /// What lives as long as the process.
+    pub run_dir: PathBuf,
+    /// How long running calls may go on after SIGTERM.
+    pub drain_timeout: Duration,
+}
+
+/// `stream.ca_file` and the client's certificate: PEM files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamTls {
+    /// Roots in place of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate.
+    pub client_certificate: Option<PathBuf>,
+    /// Its key.
+    pub client_key: Option<PathBuf>,
+}
+
+/// `[http]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// Where it is listened, loopback only in this release.
+    pub listen: Vec<SocketAddr>,
+    /// Networks that may read metrics and health besides loopback.
+    pub metrics_allow: Vec<IpNet>,
+}
+
+impl Config {
+    /// Reads a file and the `conf.d` beside it, under the environment of this process.
+    ///
+    /// # Errors
+    /// Every problem, each with its place.
+    pub fn load(path: &Path) -> Result<Self, Refused> {
+        let mut problems = Vec::new();
+        let files = layers::read_files(path, &mut problems);
+        Self::from_files(&files, &Surroundings::of_this_process(), judge_url, problems)
+    }
+
+    /// Reads a text that is no file, under these surroundings.
+    ///
+    /// # Errors
+    /// Every problem, each with its place; `name` stands for the file.
+    pub fn from_text(name: &str, text: &str, surroundings: &Surroundings) -> Result<Self, Refused> {
+        let file = File { name: name.to_owned(), text: text.to_owned() };
+        Self::from_files(&[file], surroundings, judge_url, Vec::new())
+    }
+
+    fn from_files(
+        files: &[File],
+        surroundings: &Surroundings,
+        judge: JudgeUrl,
+        mut problems: Vec<Problem>,
+    ) -> Result<Self, Refused> {
+        let layered = layers::lay(files, surroundings, &mut problems);
+        let reading = Reading::new(&layered, surroundings, problems);
+        let config = meant(&reading, judge);
+        let (problems, notes) = reading.finish();
+        if problems.is_empty() { Ok(Self { notes, ..config }) } else { Err(Refused(problems)) }
+    }
+}
+
+/// Reads the whole tree; what is wrong goes to `reading`, and something stands in its place.
+fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
+    let mut root = reading.root();
+    let node = file::node(root.section("node"));
+    let mut sip = file::sip(root.section("sip"));
+    let (media, advertise) = file::media(root.section("media"), sip.config.advertise.as_deref());
+    let http = file::http(root.section("http"));
+    let limits = file::limits(root.section("limits"), &media.ports);
+    let log = file::log(root.section("log"));
+    let (stream, stream_tls) = file::stream(root.section("stream"));
+    file::later(&mut root);
+    let trunks: Vec<_> = root.sections("trunk").into_iter().filter_map(trunks::trunk).collect();
+    check::trunks(reading, &trunks);
+    let names: Vec<&str> = trunks.iter().map(|trunk| trunk.call.name.as_str()).collect();
+    let routes = root.sections("route").into_iter();
+    let routes: Vec<_> = routes.filter_map(|section| routes::route(section, &names, judge)).collect();
+    let (account_streams, own) = routes::accounts(root.sections("account"));
+    root.done();
+    check::whole(reading, &sip.listen, &media, &http, &trunks, &routes);
+
+    let names = check::names(&trunks, &routes, own, &media);
+    sip.config.trunks = trunks.iter().map(|trunk| trunk.sip.clone()).collect();
+    sip.config.source_requests_per_second = limits.source_requests_per_second;
+    sip.config.max_transactions = 100 * limits.calls_per_second as usize;
+    let call = call::Config {
+        node: node.name.clone(),
+        trunks: trunks.into_iter().map(|trunk| trunk.call).collect(),
+        routes: route::Table { routes: routes.into_iter().map(|written| written.route).collect() },
+        advertise,
+        stream: Arc::new(stream),
+        limits: call::admission::Limits {
+            calls: limits.calls,
+            calls_per_second: limits.calls_per_second,
+            streams: limits.streams,
+            account_streams,
+        },
+    };
+    Config {
+        node,
+        listen: sip.listen,
+        sip_dscp: sip.dscp,
+        sip: sip.config,
+        media,
+        call,
+        stream_tls,
+        http,
+        log,
+        names,
+        notes: Vec::new(),
+    }
+}
+
+/// What the stream module says of a bot's URL.
+fn judge_url(url: &str) -> Result<(), String> {
+    match url.split_once("://") {
+        Some(("ws" | "wss", rest)) if !rest.is_empty() => Ok(()),
+        _ => Err("this is no ws:// or wss:// URL".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

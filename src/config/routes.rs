@@ -1,0 +1,148 @@
+//! `[[route]]` and `[[account]]` as written, and what they mean.
+
+use std::collections::HashMap;
+
+use super::error::Place;
+use super::kinds::{AccountName, Secret};
+use super::read::{Read, Section};
+use crate::ids::TrunkId;
+use crate::route::{Pattern, Route, Target};
+
+/// Judges the URL of a bot: what is wrong with it, without its secrets.
+pub type JudgeUrl = fn(&str) -> Result<(), String>;
+
+/// One `[[route]]`.
+pub(super) struct Written {
+    pub(super) route: Route,
+    /// Host of its bot, for the label `bot`.
+    pub(super) bot: Option<String>,
+    /// Where its account is written.
+    pub(super) account_place: Place,
+}
+
+/// Reads one; `trunks` are the names by `TrunkId`.
+pub(super) fn route(mut route: Section<'_>, trunks: &[&str], judge: JudgeUrl) -> Option<Written> {
+    let trunk = trunk(&mut route, trunks);
+    let account_place = route.place("account");
+    let headers = route.free::<Pattern>("header");
+    let (to, from) = (route.maybe("to"), route.maybe("from"));
+    let account: Option<AccountName> = route.maybe("account");
+    let target = target(&mut route, judge);
+    route.done();
+    let target = target?;
+    let bot = match &target {
+        Target::Bot(url) => Some(host(url).to_owned()),
+        Target::Flow(_) | Target::Reject(_) => None,
+    };
+    let route = Route { trunk: trunk?, to, from, account: account.map(|name| name.0), headers, target };
+    Some(Written { route, bot, account_place })
+}
+
+/// `None`: the route names a trunk there is not.
+fn trunk(route: &mut Section<'_>, trunks: &[&str]) -> Option<Option<TrunkId>> {
+    let Some(name) = route.maybe::<String>("trunk") else { return Some(None) };
+    if let Some(id) = trunks.iter().position(|trunk| *trunk == name) {
+        return Some(Some(TrunkId(id as u16)));
+    }
+    let nearest = trunks
+        .iter()
+        .max_by(|a, b| strsim::jaro_winkler(a, &name).total_cmp(&strsim::jaro_winkler(b, &name)));
+    let right = match nearest {
+        Some(trunk) => format!("the nearest trunk is {trunk:?}"),
+        None => "write a [[trunk]] of this name".to_owned(),
+    };
+    route.refuse("trunk", format!("there is no trunk {name:?}"), right);
+    None
+}
+
+/// Exactly one of `bot`, `flow`, `reject`.
+fn target(route: &mut Section<'_>, judge: JudgeUrl) -> Option<Target> {
+    let (bot, flow) = (route.maybe::<Secret>("bot"), route.maybe::<String>("flow"));
+    let reject = route.has("reject").then(|| route.within("reject", 603_u16, 400..=699));
+    route.maybe::<u16>("reject");
+    if route.has("flow") {
+        route.not_yet("flow", "a flow of your own");
+    }
+    let written = ["bot", "flow", "reject"].into_iter().filter(|name| route.has(name)).count();
+    if written != 1 {
+        let right = "write one of bot = \"wss://...\" or reject = 603";
+        route.refuse("", format!("{written} targets stand in it"), right);
+        return None;
+    }
+    if let Some(Secret(url)) = bot {
+        return match judge(&url) {
+            Ok(()) => Some(Target::Bot(url)),
+            Err(wrong) => {
+                route.refuse("bot", wrong, "as \"wss://key:token@bot.example.com/media?sample-rate=16000\"");
+                None
+            }
+        };
+    }
+    reject.map(Target::Reject).or(flow.map(Target::Flow))
+}
+
+/// Host and port of a URL, without user info, path and query.
+pub(super) fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
+impl Read for Pattern {
+    const RIGHT: &'static str = "write a text, with * for any run of characters";
+
+    fn read(item: super::read::Item<'_>) -> Option<Self> {
+        String::read(item).map(Self::new)
+    }
+}
+
+/// Streams at once of each `[[account]]`, and their names.
+pub(super) fn accounts(sections: Vec<Section<'_>>) -> (HashMap<String, u32>, Vec<String>) {
+    let (mut limits, mut names) = (HashMap::new(), Vec::new());
+    for mut section in sections {
+        let name: Option<AccountName> = section.required("sid");
+        let max: Option<u32> =
+            section.has("max_streams").then(|| section.within("max_streams", 1, 0..=1_000_000));
+        let _: Option<u32> = section.maybe("max_streams");
+        not_in_this_release(&mut section);
+        if let Some(AccountName(name)) = name {
+            if names.contains(&name) {
+                section.refuse(
+                    "sid",
+                    format!("account {name:?} stands twice"),
+                    "write one [[account]] for each",
+                );
+            }
+            limits.extend(max.map(|max| (name.clone(), max)));
+            names.push(name);
+        }
+        section.done();
+    }
+    (limits, names)
+}
+
+fn not_in_this_release(account: &mut Section<'_>) {
+    let _keys: Vec<Secret> = account.key("api_keys", Vec::new());
+    let _zone: Option<String> = account.maybe("time_zone");
+    account.word("dialect", (), &[("legacy", None)]);
+    for (name, what) in [("dtmf_key", "encryption of keys"), ("webhook_secret", "a webhook")] {
+        if account.maybe::<Secret>(name).is_some() {
+            account.not_yet(name, what);
+        }
+    }
+    if account.has("api_keys") {
+        account.not_yet("api_keys", "the control API");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_label_of_a_bot_is_its_host_and_never_its_password() {
+        assert_eq!(host("wss://key:to@ken@bot.example.com:8443/media?x=@y"), "bot.example.com:8443");
+        assert_eq!(host("ws://[::1]:9000"), "[::1]:9000");
+        assert_eq!(host("wss://bot?x=a@b"), "bot");
+    }
+}

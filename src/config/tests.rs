@@ -1,0 +1,345 @@
+//! What a configuration means, and that everything wrong with one is told at its place.
+
+use std::collections::HashMap;
+
+use super::*;
+use crate::call::Ring;
+use crate::route::{MissingAccount, Target};
+use crate::sip::{Strangers, Transport};
+
+const SMALLEST: &str = r#"
+[[trunk]]
+name    = "pbx"
+peers   = ["192.0.2.10"]
+account = "acme1"
+
+[[route]]
+trunk = "pbx"
+bot   = "wss://key:token@bot.example.com/media?sample-rate=16000"
+"#;
+
+fn machine() -> Surroundings {
+    Surroundings {
+        variables: HashMap::new(),
+        cores: vec![0, 1, 2, 3],
+        descriptors: 1 << 20,
+        host_name: "edge-1".to_owned(),
+    }
+}
+
+fn read(text: &str) -> Result<Config, Refused> {
+    Config::from_text("streamkit.toml", text, &machine())
+}
+
+/// The problems of a text, one line each.
+fn problems(text: &str) -> Vec<String> {
+    match read(text) {
+        Ok(_) => panic!("nothing was found wrong with {text}"),
+        Err(Refused(problems)) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// The only problem of a text.
+fn problem(text: &str) -> String {
+    let all = problems(text);
+    assert_eq!(all.len(), 1, "{all:#?}");
+    all.into_iter().next().unwrap_or_default()
+}
+
+#[test]
+fn the_smallest_file_has_every_default() {
+    let config = read(SMALLEST).expect("the smallest file of the manual");
+    assert_eq!(config.node.name, "edge-1");
+    assert_eq!(config.node.drain_timeout, Duration::from_secs(600));
+    assert_eq!(config.listen[1].to_string(), "tcp://0.0.0.0:5060");
+    assert_eq!(config.media.cores, [1, 2, 3]);
+    assert_eq!(config.media.ports, 10_000..=29_999);
+    assert_eq!((config.media.dscp, config.sip_dscp), (46, 24));
+    assert_eq!(config.call.limits.calls, 5000);
+    assert_eq!(config.sip.max_transactions, 20_000);
+    assert_eq!(config.sip.trunks[0].transports, [Transport::Udp, Transport::Tcp]);
+    assert!(config.sip.trunks[0].nat_contact && !config.sip.trunks[0].force_rport);
+    assert_eq!(config.call.trunks[0].access.missing, MissingAccount::Default);
+    assert_eq!(config.call.trunks[0].max_call, Duration::from_secs(4 * 3600));
+    assert_eq!(config.http.listen[0].to_string(), "127.0.0.1:9464");
+    assert_eq!(config.names.bots, ["bot.example.com"]);
+    assert!(matches!(&config.call.routes.routes[0].target, Target::Bot(url) if url.contains("token")));
+    assert!(config.notes.is_empty(), "{:?}", config.notes);
+}
+
+#[test]
+fn every_problem_is_told_at_once_each_at_its_place() {
+    let text = r#"
+[sip]
+strangers = "loud"
+dscp = 64
+advertize = "203.0.113.7"
+
+[stream]
+connect_timeout = "10 minutes"
+frame_ms = 25
+
+[[trunk]]
+name = "p b x"
+peers = ["192.0.2.10", "192.0.2.0/40"]
+
+[[route]]
+trunk = "pbx"
+bot = "https://bot"
+"#;
+    assert_eq!(
+        problems(text),
+        [
+            r#"streamkit.toml:3:1: sip.strangers: "loud" is not known here; right is "403" or "silent""#,
+            "streamkit.toml:4:1: sip.dscp: 64 is out of range; right is 0 to 63",
+            "streamkit.toml:5:1: sip.advertize: this key is unknown; the nearest known key is sip.advertise",
+            r#"streamkit.toml:8:1: stream.connect_timeout: "10 minutes" is no duration; write a number and ms, s, m or h in quotes, as "250ms""#,
+            "streamkit.toml:9:1: stream.frame_ms: 25 is no length of a frame; right is 20, 40, 60, 80 or 100",
+            "streamkit.toml:11:1: trunk.account: this key is missing; write 1 to 64 letters, digits, '_', '.' or '-'",
+            r#"streamkit.toml:12:1: trunk.name: "p b x" is no name of a trunk; write 1 to 64 letters, digits, '-' or '_'"#,
+            r#"streamkit.toml:13:24: trunk.peers: "192.0.2.0/40" is no address and no network; write an address or a network, as "192.0.2.10" or "192.0.2.0/24""#,
+            r#"streamkit.toml:16:1: route.trunk: there is no trunk "pbx"; write a [[trunk]] of this name"#,
+            r#"streamkit.toml:17:1: route.bot: this is no ws:// or wss:// URL; as "wss://key:token@bot.example.com/media?sample-rate=16000""#,
+        ]
+    );
+}
+
+#[test]
+fn what_is_no_toml_is_told_with_its_line() {
+    let all = problems("[sip]\ndscp = \nt1 = \"500ms\nstrangers = \"403\"");
+    assert!(all[0].starts_with("streamkit.toml:2:"), "{all:#?}");
+    assert!(all.iter().any(|one| one.starts_with("streamkit.toml:3:")), "{all:#?}");
+}
+
+#[test]
+fn two_trunks_do_not_share_a_name_nor_a_network() {
+    let trunk = |name: &str, peers: &str, transports: &str| {
+        format!(
+            "[[trunk]]\nname = \"{name}\"\npeers = [{peers}]\naccount = \"a\"\ntransports = [{transports}]\n"
+        )
+    };
+    let both = |one: String, other: String| one + &other;
+    let wrong =
+        both(trunk("a", "\"10.0.0.0/8\"", "\"udp\""), trunk("b", "\"10.0.0.0/8\"", "\"udp\", \"tcp\""));
+    assert!(
+        problem(&wrong).starts_with("streamkit.toml:8:1: trunk.peers: 10.0.0.0/8 is a peer of trunk \"a\"")
+    );
+    let parted = both(trunk("a", "\"10.0.0.0/8\"", "\"udp\""), trunk("b", "\"10.0.0.0/8\"", "\"tcp\""));
+    assert!(read(&parted).is_ok());
+    let narrower = both(trunk("a", "\"10.0.0.0/8\"", "\"udp\""), trunk("b", "\"10.1.0.0/16\"", "\"udp\""));
+    assert!(read(&narrower).is_ok());
+    let named = both(trunk("a", "\"10.0.0.1\"", "\"udp\""), trunk("a", "\"10.0.0.2\"", "\"udp\""));
+    assert!(problem(&named).starts_with("streamkit.toml:6:1: trunk.name: trunk \"a\" stands already"));
+}
+
+#[test]
+fn what_is_not_in_this_release_says_so() {
+    for (text, key) in [
+        ("[sip]\nlisten = [\"tls://0.0.0.0:5061\", \"udp://0.0.0.0:5060\"]", "sip.listen"),
+        ("[http]\ntls.key = \"/k\"", "http.tls.key"),
+        ("[hep]\ncollector = \"udp://h:9060\"", "hep.collector"),
+        ("[cdr]\nwebhook = \"https://x\"", "cdr.webhook"),
+        ("[[trunk]]\nname = \"a\"\naccount = \"a\"\nsrtp = \"required\"", "trunk.srtp"),
+        ("[[trunk]]\nname = \"a\"\naccount = \"a\"\ndtmf = \"inband\"", "trunk.dtmf"),
+        (
+            "[[trunk]]\nname = \"a\"\naccount = \"a\"\n[[trunk.digest_users]]\nuser = \"u\"\npassword = \"p\"",
+            "trunk.digest_users",
+        ),
+        ("[[flow]]\nid = \"x\"", "flow"),
+        ("[[route]]\nflow = \"x\"", "route.flow"),
+    ] {
+        let told = problem(text);
+        assert!(told.contains(&format!(": {key}: ")) && told.contains("not in this release"), "{told}");
+    }
+}
+
+#[test]
+fn keys_of_later_features_are_accepted_where_they_ask_for_nothing() {
+    let quiet = "srtp = \"off\"\nsession_timer = 0\noptions_ping = \"30s\"\ntransfer = \"refer\"\ndial_allow = [\"*\"]\n\
+                 hold_audio = \"silence\"\nfollow_redirect = false\nsrtp_without_tls = false\ntargets = []\n";
+    assert!(read(&format!("[[trunk]]\nname = \"a\"\naccount = \"a\"\n{quiet}")).is_ok());
+}
+
+#[test]
+fn http_beyond_loopback_is_refused() {
+    assert!(problem("[http]\nlisten = [\"0.0.0.0:9464\"]").contains("needs TLS"));
+    assert!(read("[http]\nlisten = [\"[::1]:9464\"]").is_ok());
+}
+
+#[test]
+fn a_secret_is_kept_elsewhere_and_never_shown() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("bot-url"), "wss://k:s3cret@bot.example.com/\n").expect("a file");
+    let mut machine = machine();
+    machine.variables.insert("CREDENTIALS_DIRECTORY".into(), dir.path().display().to_string());
+    let text = SMALLEST.replace(
+        "\"wss://key:token@bot.example.com/media?sample-rate=16000\"",
+        "{ credential = \"bot-url\" }",
+    );
+    let config = Config::from_text("f", &text, &machine).expect("a credential");
+    assert!(
+        matches!(&config.call.routes.routes[0].target, Target::Bot(url) if url == "wss://k:s3cret@bot.example.com/")
+    );
+    let refused =
+        Config::from_text("f", &text.replace("bot-url", "../bot-url"), &machine).expect_err("a way out");
+    assert!(refused.to_string().contains("systemd gave no credential"), "{refused}");
+    let wrong = problem("[[route]]\nbot = \"http://k:s3cret@bot\"");
+    assert!(!wrong.contains("s3cret"), "{wrong}");
+}
+
+#[test]
+fn the_environment_comes_last_and_is_named() {
+    let mut machine = machine();
+    let mut set = |name: &str, value: &str| machine.variables.insert(name.to_owned(), value.to_owned());
+    set("STREAMKIT__SIP__STRANGERS", "silent");
+    set("STREAMKIT__SIP__LISTEN", "udp://127.0.0.1:0, tcp://127.0.0.1:0");
+    set("STREAMKIT__LIMITS__CALLS", "7");
+    set("STREAMKIT__MEDIA__JITTER__MAX", "100ms");
+    set("STREAMKIT__LOG__MASK_NUMBERS", "true");
+    let config = Config::from_text("f", "[sip]\nstrangers = \"403\"", &machine).expect("an environment");
+    assert_eq!(config.sip.strangers, Strangers::Silent);
+    assert_eq!((config.listen.len(), config.call.limits.calls), (2, 7));
+    assert_eq!(config.media.jitter_max, Duration::from_millis(100));
+    assert!(config.log.mask_numbers);
+    machine.variables.insert("STREAMKIT__LIMITS__CALLS".into(), "many".into());
+    let refused = Config::from_text("f", "", &machine).expect_err("no number");
+    assert!(
+        refused.to_string().starts_with("environment STREAMKIT__LIMITS__CALLS: limits.calls: \"many\""),
+        "{refused}"
+    );
+}
+
+#[test]
+fn files_of_conf_d_replace_keys_and_add_trunks() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let conf_d = dir.path().join("conf.d");
+    std::fs::create_dir(&conf_d).expect("a directory");
+    let main = dir.path().join("streamkit.toml");
+    std::fs::write(&main, format!("[log]\nlevel = \"warn\"\n{SMALLEST}")).expect("a file");
+    std::fs::write(conf_d.join("20-b.toml"), "[log]\nlevel = \"debug\"\n").expect("a file");
+    std::fs::write(
+        conf_d.join("10-a.toml"),
+        "[log]\nlevel = \"error\"\n[[trunk]]\nname = \"two\"\naccount = \"b\"\n",
+    )
+    .expect("a file");
+    std::fs::write(conf_d.join("notes.txt"), "no TOML").expect("a file");
+    let config = Config::load(&main).expect("three files");
+    assert_eq!(config.log.level, tracing_subscriber::filter::LevelFilter::DEBUG);
+    assert_eq!(config.names.trunks, ["pbx", "two"]);
+    std::fs::write(conf_d.join("30-c.toml"), "[log]\n\nlevel = 5\n").expect("a file");
+    let refused = Config::load(&main).expect_err("a wrong level").to_string();
+    assert!(refused.contains("conf.d/30-c.toml:3:1: log.level: "), "{refused}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_one_problem() {
+    let refused = Config::load(Path::new("/nonexistent/streamkit.toml")).expect_err("no file");
+    assert_eq!(refused.0.len(), 1, "{refused}");
+    assert!(refused.to_string().contains("/nonexistent/streamkit.toml cannot be read"));
+}
+
+#[test]
+fn limits_fit_the_machine_or_are_refused() {
+    let small = Surroundings { descriptors: 1024, ..machine() };
+    let config = Config::from_text("f", "", &small).expect("a default that fits");
+    assert_eq!(config.call.limits.calls, 170);
+    assert!(config.notes.iter().any(|note| note.contains("limits.calls is 170")));
+    let refused = Config::from_text("f", "[limits]\ncalls = 5000", &small).expect_err("too many");
+    assert!(refused.to_string().contains("5000 calls need 15512 file descriptors"), "{refused}");
+    assert!(problem("[media]\nports = \"10000-10999\"\n[limits]\ncalls = 500").contains("and a tenth spare"));
+}
+
+#[test]
+fn a_listener_does_not_stand_in_the_ports_of_media() {
+    assert!(
+        problem("[media]\nports = \"5000-6001\"\n[limits]\ncalls=10")
+            .contains("port 5060 lies in media.ports")
+    );
+}
+
+#[test]
+fn cores_are_those_of_the_machine() {
+    assert_eq!(read("[media]\ncores = [2, 3]").expect("two cores").media.cores, [2, 3]);
+    assert!(problem("[media]\ncores = [2, 9]").contains("there is no core 9"));
+    assert!(problem("[media]\ncores = \"all\"").contains("right is \"auto\""));
+    let two = Surroundings { cores: vec![0, 1], ..machine() };
+    let config = Config::from_text("f", "", &two).expect("two cores");
+    assert_eq!((config.media.cores, config.names.cores), (vec![], vec![0]));
+}
+
+#[test]
+fn a_word_may_be_written_as_the_number_it_looks_like() {
+    let config = read("[[trunk]]\nname = \"a\"\naccount = \"a\"\nring = 183").expect("a ring");
+    assert_eq!(config.call.trunks[0].ring, Ring::EarlyMedia);
+}
+
+/// The shipped file, and the same with every key uncommented.
+fn shipped() -> (String, String) {
+    let file = include_str!("../../conf/streamkit.toml").to_owned();
+    let is_key = |line: &&str| line.starts_with('#') && !line.starts_with("# ") && *line != "#";
+    let bare = |line: &str| if is_key(&line) { line[1..].to_owned() } else { line.to_owned() };
+    let open = file.lines().map(bare).collect::<Vec<_>>().join("\n");
+    (file, open)
+}
+
+#[test]
+fn the_shipped_file_is_right_and_changes_nothing() {
+    let (file, _) = shipped();
+    assert_eq!(
+        format!("{:?}", read(&file).expect("the shipped file")),
+        format!("{:?}", read("").expect("nothing"))
+    );
+}
+
+#[test]
+fn the_shipped_file_shows_every_key_with_its_default() {
+    let (_, open) = shipped();
+    // What has no default, or one of the machine, is an example there.
+    let examples =
+        ["advertise = ", "bind = ", "user_agent = ", "ca_file = ", "client_", "bot = { credential"];
+    let keep = |line: &&str| !examples.iter().any(|example| line.starts_with(example));
+    let open = open
+        .lines()
+        .filter(keep)
+        .collect::<Vec<_>>()
+        .join("\n")
+        .replace("account = \"acme1\"\nheader", "bot = \"wss://b\"\nheader");
+    let shown = read(&open).unwrap_or_else(|refused| panic!("{refused}"));
+    let plain = read("").expect("nothing");
+    assert_eq!(format!("{:?}", shown.media), format!("{:?}", plain.media));
+    assert_eq!(format!("{:?}", shown.call.stream), format!("{:?}", plain.call.stream));
+    assert_eq!(
+        format!("{:?}", (shown.node, shown.http, shown.log)),
+        format!("{:?}", (plain.node, plain.http, plain.log))
+    );
+    let sbc = shown.call.trunks.last().expect("the full trunk").clone();
+    let default = call::Trunk {
+        name: sbc.name.clone(),
+        access: sbc.access.clone(),
+        max_calls: Some(500),
+        max_cps: Some(20),
+        ..call::Trunk::new("", "")
+    };
+    assert_eq!(format!("{sbc:?}"), format!("{default:?}"));
+}
+
+#[test]
+fn the_shipped_file_names_every_key_that_is_known() {
+    let (_, open) = shipped();
+    for key in [
+        "drain_timeout",
+        "strangers",
+        "jitter.max",
+        "metrics_allow",
+        "source_requests_per_second",
+        "mask_numbers",
+        "max_pending_marks",
+        "uui_decode",
+        "nat_contact",
+        "missing_account",
+        "privacy_to_bot",
+        "identity_style",
+    ] {
+        assert!(open.contains(&format!("\n{key} = ")), "{key} is missing");
+    }
+}

@@ -1,0 +1,45 @@
+//! Session-Expires and Min-SE (RFC 4028).
+
+use super::name_addr::read_params;
+use crate::sip::message::{Message, lex};
+
+/// Who sends the refreshes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refresher {
+    /// Who sent the request.
+    Uac,
+    /// Who answered it.
+    Uas,
+}
+
+/// What Session-Expires asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionExpires {
+    /// Seconds.
+    pub seconds: u32,
+    /// Absent: the UAS chooses.
+    pub refresher: Option<Refresher>,
+}
+
+/// Session-Expires, compact `x` too; one that cannot be read counts as absent.
+pub fn session_expires(message: &Message) -> Option<SessionExpires> {
+    let value = message.raw("Session-Expires").next()?;
+    let end = memchr::memchr(b';', &value).unwrap_or(value.len());
+    let (seconds, params) = value.split_at(end);
+    let seconds = lex::number(lex::trim(seconds), u32::MAX).ok()?;
+    let params = read_params(params).unwrap_or_default();
+    let refresher = params.iter().find(|param| param.name.eq_ignore_ascii_case("refresher"));
+    let refresher = match refresher.and_then(|param| param.value.as_deref()) {
+        Some(who) if who.eq_ignore_ascii_case("uac") => Some(Refresher::Uac),
+        Some(who) if who.eq_ignore_ascii_case("uas") => Some(Refresher::Uas),
+        _ => None,
+    };
+    Some(SessionExpires { seconds, refresher })
+}
+
+/// Min-SE in seconds; its parameters are nothing to us.
+pub fn min_se(message: &Message) -> Option<u32> {
+    let value = message.raw("Min-SE").next()?;
+    let seconds = value.split(|&octet| octet == b';').next()?;
+    lex::number(lex::trim(seconds), u32::MAX).ok()
+}

@@ -1,0 +1,448 @@
+//! From octets to a [`Message`]: the first line, the lines, and every check of sip-trunk.md section 3.
+//!
+//! A fault does not end the reading: the rest is still read for what an answer needs. The first fault
+//! found is the one that is told.
+
+use std::borrow::Cow;
+
+use super::header::{NameAddr, Via};
+use super::lex::{self, NotANumber, Span};
+use super::malformed::{Cause, Malformed};
+use super::method::Method;
+use super::uri::{Scheme, Uri};
+use super::{Field, Framing, Message, Start, long_name};
+
+/// One message.
+pub(crate) const MAX_MESSAGE: usize = 65_535;
+/// The header section, first line included.
+pub(crate) const MAX_HEAD: usize = 32 * 1024;
+/// One header field with its folds.
+const MAX_FIELD: usize = 8 * 1024;
+const MAX_FIELDS: usize = 256;
+const MAX_VIAS: usize = 70;
+const MAX_ROUTES: usize = 30;
+const MAX_REQUEST_URI: usize = 1024;
+const MAX_ID: usize = 256;
+const MAX_BODY: usize = 32 * 1024;
+
+/// Header fields that may stand once (reliability R-13).
+const SINGLE: [&str; 8] =
+    ["Call-ID", "CSeq", "From", "To", "Max-Forwards", "Content-Length", "Content-Type", "Session-Expires"];
+
+/// Header fields that begin with a number; one that overflows spoils the message (reliability R-14).
+const NUMBERS: [&str; 6] = ["Expires", "Min-Expires", "Min-SE", "Session-Expires", "Retry-After", "RSeq"];
+
+pub(super) fn parse(bytes: &[u8], framing: Framing) -> Result<Message, Malformed> {
+    // RFC 3261 §7.5: line ends before the first line are nothing.
+    let start = bytes.iter().position(|&octet| !matches!(octet, b'\r' | b'\n')).unwrap_or(bytes.len());
+    let bytes = bytes.get(start..).unwrap_or_default();
+    if !bytes.first().is_some_and(|&first| is_sip(first)) {
+        return Err(Malformed { cause: Cause::NotSip, answerable: None });
+    }
+    let mut draft = Draft::new();
+    let body_at = draft.read_head(bytes);
+    draft.check_start();
+    draft.read_ids(bytes);
+    draft.check_repeats(bytes);
+    draft.check_numbers(bytes);
+    draft.read_contact(bytes);
+    draft.check_routes(bytes);
+    let body = draft.measure_body(bytes, body_at, framing);
+    draft.finish(bytes, body_at, body)
+}
+
+/// Could a SIP message begin with this octet? STUN, DTLS, RTP and TLS do not look so.
+pub(crate) const fn is_sip(first: u8) -> bool {
+    first >= b' ' && first < 0x80
+}
+
+/// The lines of a head up to its empty line, folds joined.
+pub(crate) struct Lines<'a> {
+    octets: &'a [u8],
+    at: usize,
+    /// Ends by CRLF and by bare LF, and a CR that ends nothing.
+    pub(crate) crlf: bool,
+    pub(crate) lf: bool,
+    pub(crate) cr: bool,
+    /// Where the body begins, once the empty line was found.
+    pub(crate) body_at: Option<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) fn new(octets: &'a [u8]) -> Self {
+        Self { octets, at: 0, crlf: false, lf: false, cr: false, body_at: None }
+    }
+
+    /// One physical line without its end, and where the next begins.
+    fn physical(&mut self, at: usize) -> Option<(Span, usize)> {
+        let rest = self.octets.get(at..).filter(|rest| !rest.is_empty())?;
+        let (end, next) = match memchr::memchr(b'\n', rest) {
+            Some(lf) => (at + lf, at + lf + 1),
+            None => (self.octets.len(), self.octets.len()),
+        };
+        let ended = next > end;
+        let cr = ended && end > at && self.octets.get(end - 1) == Some(&b'\r');
+        let end = if cr { end - 1 } else { end };
+        self.crlf |= cr;
+        self.lf |= ended && !cr;
+        let line = self.octets.get(at..end).unwrap_or_default();
+        self.cr |= memchr::memchr(b'\r', line).is_some_and(|place| ended || place + 1 < line.len());
+        Some((Span::new(at, end), next))
+    }
+
+    fn folds(&self, at: usize) -> bool {
+        matches!(self.octets.get(at), Some(b' ' | b'\t'))
+    }
+}
+
+impl Iterator for Lines<'_> {
+    type Item = Span;
+
+    fn next(&mut self) -> Option<Span> {
+        if self.body_at.is_some() {
+            return None;
+        }
+        let start = self.at;
+        let (mut line, mut next) = self.physical(start)?;
+        if line.of(self.octets).is_empty() {
+            self.body_at = Some(next);
+            return None;
+        }
+        while self.folds(next) {
+            let (more, after) = self.physical(next)?;
+            line = Span::new(start, next + more.of(self.octets).len());
+            next = after;
+        }
+        self.at = next;
+        Some(line)
+    }
+}
+
+/// A message being read.
+struct Draft {
+    message: Message,
+    fault: Option<Cause>,
+    /// The topmost Via says where an answer goes.
+    routable: bool,
+    content_length: Result<Option<usize>, ()>,
+}
+
+impl Draft {
+    fn new() -> Self {
+        Self {
+            message: Message {
+                octets: Box::default(),
+                fields: Vec::new(),
+                start: Start::Request(None),
+                method: Method::Other(String::new()),
+                via: Via::default(),
+                via_count: 0,
+                call_id: Span::default(),
+                call_id_text: String::new(),
+                cseq: 0,
+                from: NameAddr::absent(),
+                to: NameAddr::absent(),
+                contact: None,
+                max_forwards: None,
+                expires: None,
+                body: Span::default(),
+            },
+            fault: None,
+            routable: false,
+            content_length: Ok(None),
+        }
+    }
+
+    fn blame(&mut self, cause: Cause) {
+        self.fault.get_or_insert(cause);
+    }
+
+    /// Reads the first line and the fields; where the body begins.
+    fn read_head(&mut self, bytes: &[u8]) -> usize {
+        let window = bytes.get(..MAX_HEAD + 4).unwrap_or(bytes);
+        let mut lines = Lines::new(window);
+        if let Some(first) = lines.next() {
+            self.read_start(first.of(window));
+        }
+        for line in lines.by_ref() {
+            if self.message.fields.len() == MAX_FIELDS {
+                self.blame(Cause::TooManyFields);
+                break;
+            }
+            self.read_field(line, window);
+        }
+        if lines.cr || (lines.crlf && lines.lf) {
+            self.blame(Cause::LineEnds);
+        }
+        match lines.body_at {
+            Some(at) if at <= MAX_HEAD => return at,
+            Some(_) => self.blame(Cause::HeadTooLarge),
+            None if bytes.len() > MAX_HEAD => self.blame(Cause::HeadTooLarge),
+            None => self.blame(Cause::Unfinished),
+        }
+        window.len()
+    }
+
+    /// `METHOD SP uri SP SIP/2.0` or `SIP/2.0 SP 200 SP reason`, with one space each.
+    fn read_start(&mut self, line: &[u8]) {
+        if line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/")) {
+            return self.read_status_line(line);
+        }
+        let mut words = line.split(|&octet| octet == b' ');
+        let method = words.next().unwrap_or_default();
+        self.message.method = Method::from_token(&String::from_utf8_lossy(method));
+        let (uri, version, more) = (words.next(), words.next(), words.next());
+        let (Some(uri), Some(version), None) = (uri, version, more) else {
+            return self.blame(Cause::StartLine);
+        };
+        if !lex::is_token(method)
+            || !version.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"))
+        {
+            return self.blame(Cause::StartLine);
+        }
+        if !version.eq_ignore_ascii_case(b"SIP/2.0") {
+            self.blame(Cause::Version);
+        }
+        if uri.len() > MAX_REQUEST_URI {
+            return self.blame(Cause::UriTooLong);
+        }
+        match Uri::parse(uri) {
+            Ok(uri) => self.message.start = Start::Request(Some(uri)),
+            Err(_) => self.blame(Cause::Uri),
+        }
+    }
+
+    fn read_status_line(&mut self, line: &[u8]) {
+        self.message.start = Start::Response { status: 0, reason: Span::default() };
+        let mut words = line.splitn(3, |&octet| octet == b' ');
+        let (version, status) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let reason = words.next().unwrap_or_default();
+        if !version.eq_ignore_ascii_case(b"SIP/2.0") {
+            return self.blame(Cause::Version);
+        }
+        match lex::number(status, 699) {
+            Ok(status @ 100..) if line.len() >= reason.len() => {
+                let reason = Span::new(line.len() - reason.len(), line.len());
+                self.message.start = Start::Response { status: status as u16, reason };
+            }
+            _ => self.blame(Cause::StartLine),
+        }
+    }
+
+    /// `name SP* : value` (reliability R-13).
+    fn read_field(&mut self, line: Span, window: &[u8]) {
+        let octets = line.of(window);
+        if octets.len() > MAX_FIELD {
+            return self.blame(Cause::LineTooLong);
+        }
+        let Some(colon) = memchr::memchr(b':', octets) else { return self.blame(Cause::HeaderName) };
+        let name = octets.get(..colon).unwrap_or_default();
+        let blanks = name.iter().rev().take_while(|&&octet| matches!(octet, b' ' | b'\t')).count();
+        let name = name.get(..name.len() - blanks).unwrap_or_default();
+        if !lex::is_token(name) {
+            return self.blame(Cause::HeaderName);
+        }
+        let start = line.start();
+        let value = octets.get(colon + 1..).unwrap_or_default();
+        let lead =
+            value.len() - value.iter().position(|&o| !lex::is_blank(o)).map_or(0, |at| value.len() - at);
+        let from = start + colon + 1 + lead;
+        self.message.fields.push(Field {
+            name: Span::new(start, start + name.len()),
+            long: long_name(name),
+            value: Span::new(from, from + lex::trim(value).len()),
+        });
+    }
+
+    fn check_start(&mut self) {
+        let Start::Request(Some(uri)) = &self.message.start else { return };
+        let hostless = matches!(uri.scheme(), Scheme::Sip | Scheme::Sips) && uri.host().is_empty();
+        // RFC 4475 §3.1.2.11: header fields have no place in a Request-URI.
+        if hostless || uri.has_headers() {
+            self.blame(Cause::Uri);
+        }
+    }
+
+    /// Via, From, To, Call-ID, CSeq.
+    fn read_ids(&mut self, bytes: &[u8]) {
+        self.read_vias(bytes);
+        match self.first("From", bytes).map(|value| NameAddr::parse(&value)) {
+            Some(Ok(from)) => self.message.from = from,
+            _ => self.blame(Cause::From),
+        }
+        match self.first("To", bytes).map(|value| NameAddr::parse(&value)) {
+            Some(Ok(to)) => self.message.to = to,
+            _ => self.blame(Cause::To),
+        }
+        let tags = [&self.message.from, &self.message.to].map(|field| field.tag().map_or(0, str::len));
+        if tags.into_iter().any(|len| len > MAX_ID) {
+            self.blame(Cause::IdTooLong);
+        }
+        self.read_call_id(bytes);
+        self.read_cseq(bytes);
+    }
+
+    fn read_vias(&mut self, bytes: &[u8]) {
+        let values: Vec<Span> = self.values("Via", bytes).collect();
+        let (mut count, mut good) = (0, true);
+        for value in values {
+            for entry in lex::split(value.of(bytes), b',') {
+                count += 1;
+                if count > MAX_VIAS {
+                    return self.blame(Cause::TooManyHops);
+                }
+                let read = Via::read(&lex::unfold(lex::trim(entry)));
+                good &= matches!(read, Some((_, true)));
+                if let (1, Some((via, _))) = (count, read) {
+                    self.routable = true;
+                    self.message.via = via;
+                }
+            }
+        }
+        self.message.via_count = count;
+        match (count, good) {
+            (0, _) => self.blame(Cause::NoVia),
+            (_, false) => self.blame(Cause::Via),
+            _ if self.message.via.branch().is_some_and(|branch| branch.len() > MAX_ID) => {
+                self.blame(Cause::IdTooLong)
+            }
+            _ => {}
+        }
+    }
+
+    fn read_call_id(&mut self, bytes: &[u8]) {
+        let Some(span) = self.values("Call-ID", bytes).next() else { return self.blame(Cause::CallId) };
+        let id = span.of(bytes);
+        if id.is_empty() || id.iter().any(|&octet| octet <= b' ' || octet == 0x7F) {
+            return self.blame(Cause::CallId);
+        }
+        if id.len() > MAX_ID {
+            return self.blame(Cause::IdTooLong);
+        }
+        self.message.call_id_text = String::from_utf8_lossy(id).into_owned();
+        self.message.call_id = span;
+    }
+
+    fn read_cseq(&mut self, bytes: &[u8]) {
+        let Some(value) = self.first("CSeq", bytes) else { return self.blame(Cause::CSeq) };
+        let end = value.iter().position(|&octet| lex::is_blank(octet)).unwrap_or(value.len());
+        let (number, method) = value.split_at(end);
+        let method = lex::trim(method);
+        let (Ok(number), true) = (lex::number(number, (1 << 31) - 1), lex::is_token(method)) else {
+            return self.blame(Cause::CSeq);
+        };
+        self.message.cseq = number;
+        let method = Method::from_token(&String::from_utf8_lossy(method));
+        match self.message.start {
+            Start::Request(_) if self.message.method != method => self.blame(Cause::CSeqMethod),
+            Start::Request(_) => {}
+            Start::Response { .. } => self.message.method = method,
+        }
+    }
+
+    fn check_repeats(&mut self, bytes: &[u8]) {
+        if SINGLE.iter().any(|name| self.values(name, bytes).count() > 1) {
+            self.blame(Cause::Repeated);
+        }
+    }
+
+    fn check_numbers(&mut self, bytes: &[u8]) {
+        match self.first("Max-Forwards", bytes).map(|value| lex::number(&value, 255)) {
+            None => {}
+            Some(Ok(hops)) => self.message.max_forwards = u8::try_from(hops).ok(),
+            Some(Err(_)) => self.blame(Cause::MaxForwards),
+        }
+        for name in NUMBERS {
+            let Some(value) = self.first(name, bytes) else { continue };
+            let digits = value.iter().position(|octet| !octet.is_ascii_digit()).unwrap_or(value.len());
+            match lex::number(value.get(..digits).unwrap_or_default(), u32::MAX) {
+                Ok(number) if name == "Expires" => self.message.expires = Some(number),
+                Ok(_) | Err(NotANumber::Letters) => {}
+                Err(NotANumber::TooLarge) => self.blame(Cause::Number),
+            }
+        }
+        self.content_length =
+            match self.first("Content-Length", bytes).map(|value| lex::number(&value, u32::MAX)) {
+                None => Ok(None),
+                Some(Ok(length)) => Ok(Some(length as usize)),
+                Some(Err(_)) => Err(()),
+            };
+    }
+
+    /// An INVITE names one Contact or none; elsewhere a bad one counts as absent.
+    fn read_contact(&mut self, bytes: &[u8]) {
+        let (contact, more) = {
+            let mut entries = self.values("Contact", bytes).flat_map(|span| lex::split(span.of(bytes), b','));
+            let first = entries.next().map(|entry| NameAddr::parse(&lex::unfold(lex::trim(entry))));
+            (first, entries.next().is_some())
+        };
+        let invite = self.message.method == Method::Invite && matches!(self.message.start, Start::Request(_));
+        match contact {
+            None => {}
+            Some(Ok(contact)) if !(invite && more) => self.message.contact = Some(contact),
+            Some(_) if invite => self.blame(Cause::Contact),
+            Some(_) => {}
+        }
+    }
+
+    fn check_routes(&mut self, bytes: &[u8]) {
+        for name in ["Record-Route", "Route"] {
+            let entries = self.values(name, bytes).flat_map(|span| lex::split(span.of(bytes), b','));
+            if entries.take(MAX_ROUTES + 1).count() > MAX_ROUTES {
+                self.blame(Cause::TooManyHops);
+            }
+        }
+    }
+
+    /// How long the body is.
+    fn measure_body(&mut self, bytes: &[u8], body_at: usize, framing: Framing) -> usize {
+        let there = bytes.len().saturating_sub(body_at);
+        let length = match (self.content_length, framing) {
+            (Ok(Some(length)), _) if length <= there => length,
+            (Ok(Some(length)), Framing::Stream) if length.saturating_add(body_at) > MAX_MESSAGE => {
+                self.blame(Cause::MessageTooLarge);
+                0
+            }
+            (Ok(Some(_)) | Err(()), _) => {
+                self.blame(Cause::ContentLength);
+                0
+            }
+            (Ok(None), Framing::Datagram) => there,
+            (Ok(None), Framing::Stream) => {
+                self.blame(Cause::NoContentLength);
+                0
+            }
+        };
+        if length > MAX_BODY {
+            self.blame(Cause::BodyTooLarge);
+            return 0;
+        }
+        length
+    }
+
+    fn finish(mut self, bytes: &[u8], body_at: usize, body: usize) -> Result<Message, Malformed> {
+        if let Start::Request(Some(uri)) = &self.message.start
+            && uri.scheme() == Scheme::Other
+        {
+            self.blame(Cause::Scheme);
+        }
+        self.message.body = Span::new(body_at, body_at + body);
+        self.message.octets = bytes.get(..body_at + body).unwrap_or_default().into();
+        match self.fault {
+            None => Ok(self.message),
+            Some(cause) => {
+                let answers =
+                    self.message.is_request() && self.message.method != Method::Ack && self.routable;
+                Err(Malformed { cause, answerable: answers.then(|| Box::new(self.message)) })
+            }
+        }
+    }
+
+    fn values(&self, name: &str, bytes: &[u8]) -> impl Iterator<Item = Span> {
+        self.message.fields.iter().filter(move |field| field.is(name, bytes)).map(|field| field.value)
+    }
+
+    fn first<'b>(&self, name: &str, bytes: &'b [u8]) -> Option<Cow<'b, [u8]>> {
+        self.values(name, bytes).next().map(|span| lex::unfold(span.of(bytes)))
+    }
+}

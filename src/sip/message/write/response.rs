@@ -1,0 +1,210 @@
+//! Responses (RFC 3261 §8.2.6, RFC 3581 §4).
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use super::Lines;
+use crate::sip::message::uri::host_ip;
+use crate::sip::message::{Message, lex};
+
+/// A response being written.
+#[derive(Clone, Debug)]
+pub struct Response<'a> {
+    request: &'a Message,
+    status: u16,
+    reason: Option<String>,
+    to_tag: Option<String>,
+    source: Option<(SocketAddr, bool)>,
+    record_route: bool,
+    headers: Vec<(Cow<'static, str>, String)>,
+    body: Option<(String, Vec<u8>)>,
+}
+
+impl<'a> Response<'a> {
+    /// A response to that request: Via, From, To, Call-ID and CSeq are its own, of each but Via the
+    /// first one, and what a malformed request lacks is absent. Timestamp goes back in a 100 (§8.2.6.1).
+    pub fn to(request: &'a Message, status: u16) -> Self {
+        Self {
+            request,
+            status,
+            reason: None,
+            to_tag: None,
+            source: None,
+            record_route: false,
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+
+    /// A reason phrase other than the table's.
+    pub fn reason_phrase(mut self, phrase: impl Into<String>) -> Self {
+        self.reason = Some(phrase.into());
+        self
+    }
+
+    /// Our tag, added to To where it has none; never in a 100.
+    pub fn to_tag(mut self, tag: impl Into<String>) -> Self {
+        self.to_tag = Some(tag.into());
+        self
+    }
+
+    /// Where the request came from: `received` and `rport` of the top Via are filled as RFC 3581 §4 and
+    /// RFC 3261 §18.2.1 say; `force_rport` writes both though nobody asked.
+    pub fn source(mut self, remote: SocketAddr, force_rport: bool) -> Self {
+        self.source = Some((remote, force_rport));
+        self
+    }
+
+    /// Copies every Record-Route, in order and unchanged (§12.1.1).
+    pub fn record_route(mut self) -> Self {
+        self.record_route = true;
+        self
+    }
+
+    /// A further header field.
+    pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// A body and its Content-Type.
+    pub fn body(mut self, content_type: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        self.body = Some((content_type.into(), bytes.into()));
+        self
+    }
+
+    /// As it goes out.
+    pub fn octets(&self) -> Vec<u8> {
+        let status = self.status.to_string();
+        let phrase = self.reason.as_deref().unwrap_or_else(|| default_phrase(self.status));
+        let mut lines = Lines::begin(&[b"SIP/2.0 ", status.as_bytes(), b" ", phrase.as_bytes()]);
+        self.write_vias(&mut lines);
+        if self.record_route {
+            for value in self.request.raw("Record-Route") {
+                lines.copied("Record-Route", &value);
+            }
+        }
+        for name in ["From", "To", "Call-ID", "CSeq"] {
+            let Some(value) = self.request.raw(name).next() else { continue };
+            if name == "To" {
+                lines.copied(name, &self.tagged(&value));
+            } else {
+                lines.copied(name, &value);
+            }
+        }
+        if self.status == 100
+            && let Some(value) = self.request.raw("Timestamp").next()
+        {
+            lines.copied("Timestamp", &value);
+        }
+        for (name, value) in &self.headers {
+            lines.authored(name, value);
+        }
+        lines.end(self.body.as_ref().map(|(content_type, bytes)| (content_type.as_str(), bytes.as_slice())))
+    }
+
+    fn write_vias(&self, lines: &mut Lines) {
+        for (place, value) in self.request.raw("Via").enumerate() {
+            match self.source {
+                Some((remote, force)) if place == 0 => {
+                    lines.copied("Via", &self.received_from(&value, remote, force));
+                }
+                _ => lines.copied("Via", &value),
+            }
+        }
+    }
+
+    /// The first Via field with the source written into its first entry. A hop's own `received` or
+    /// `rport` there is replaced: it was not for it to say.
+    fn received_from(&self, value: &[u8], remote: SocketAddr, force: bool) -> Vec<u8> {
+        let via = self.request.via();
+        let ip = remote.ip().to_canonical();
+        let (asked, elsewhere) = (via.rport_asked() || force, host_ip(via.host()) != Some(ip));
+        if !asked && !elsewhere && via.received().is_none() {
+            return value.to_vec();
+        }
+        let top = lex::split(value, b',').next().unwrap_or(value);
+        let mut pieces = lex::split(top, b';');
+        let mut written = lex::trim(pieces.next().unwrap_or_default()).to_vec();
+        for piece in pieces {
+            let name = lex::trim(piece.split(|&octet| octet == b'=').next().unwrap_or_default());
+            if !name.eq_ignore_ascii_case(b"received") && !name.eq_ignore_ascii_case(b"rport") {
+                written.push(b';');
+                written.extend_from_slice(lex::trim(piece));
+            }
+        }
+        written.extend_from_slice(format!(";received={ip}").as_bytes());
+        if asked {
+            written.extend_from_slice(format!(";rport={}", remote.port()).as_bytes());
+        }
+        written.extend_from_slice(value.get(top.len()..).unwrap_or_default());
+        written
+    }
+
+    fn tagged<'v>(&self, to: &'v [u8]) -> Cow<'v, [u8]> {
+        match &self.to_tag {
+            Some(tag) if self.request.to().tag().is_none() && self.status != 100 => {
+                let tag: String = tag.chars().filter(|c| c.is_ascii_graphic()).collect();
+                Cow::Owned([to, b";tag=", tag.as_bytes()].concat())
+            }
+            _ => Cow::Borrowed(to),
+        }
+    }
+}
+
+/// The phrases of RFC 3261 §21 and of the RFCs after it; of a status without one that of its class.
+fn default_phrase(status: u16) -> &'static str {
+    match status {
+        100 => "Trying",
+        180 => "Ringing",
+        181 => "Call Is Being Forwarded",
+        182 => "Queued",
+        183 => "Session Progress",
+        200 => "OK",
+        202 => "Accepted",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        410 => "Gone",
+        413 => "Request Entity Too Large",
+        414 => "Request-URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Unsupported URI Scheme",
+        420 => "Bad Extension",
+        421 => "Extension Required",
+        422 => "Session Interval Too Small",
+        423 => "Interval Too Brief",
+        480 => "Temporarily Unavailable",
+        481 => "Call/Transaction Does Not Exist",
+        482 => "Loop Detected",
+        483 => "Too Many Hops",
+        484 => "Address Incomplete",
+        486 => "Busy Here",
+        487 => "Request Terminated",
+        488 => "Not Acceptable Here",
+        489 => "Bad Event",
+        491 => "Request Pending",
+        500 => "Server Internal Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Server Time-out",
+        505 => "Version Not Supported",
+        513 => "Message Too Large",
+        580 => "Precondition Failure",
+        600 => "Busy Everywhere",
+        603 => "Decline",
+        604 => "Does Not Exist Anywhere",
+        606 => "Not Acceptable",
+        ..=199 => "Progress",
+        ..=299 => "OK",
+        ..=399 => "Redirected",
+        ..=499 => "Request Failure",
+        ..=599 => "Server Failure",
+        _ => "Global Failure",
+    }
+}

@@ -1,0 +1,103 @@
+//! What the session has ordered and the playout's ring cannot take yet. The socket is read on meanwhile,
+//! for a `clear` may stand behind the audio.
+
+use std::collections::VecDeque;
+
+use crate::media::Play;
+
+/// Orders on their way to the playout, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog {
+    orders: VecDeque<Play>,
+}
+
+impl Backlog {
+    /// Audio behind everything so far; joined to audio that still waits, so that many small messages cost no more than one.
+    pub(crate) fn audio(&mut self, samples: Vec<i16>) {
+        match self.orders.back_mut() {
+            Some(Play::Audio(waiting)) => waiting.extend(samples),
+            _ => self.orders.push_back(Play::Audio(samples)),
+        }
+    }
+
+    /// Another order.
+    pub(crate) fn push(&mut self, order: Play) {
+        self.orders.push_back(order);
+    }
+
+    /// Audio that waits here is gone at once; marks stay, before the `Clear`. How many samples went.
+    pub(crate) fn clear(&mut self) -> u64 {
+        let mut gone = 0;
+        self.orders.retain(|order| match order {
+            Play::Audio(samples) => {
+                gone += samples.len() as u64;
+                false
+            }
+            Play::Clear => false, // the one behind it does its work too
+            Play::Mark(_) | Play::Finish { .. } => true,
+        });
+        self.orders.push_back(Play::Clear);
+        gone
+    }
+
+    /// The next order for the ring.
+    pub(crate) fn next(&mut self) -> Option<Play> {
+        let next = self.orders.pop_front();
+        if self.orders.is_empty() && self.orders.capacity() > 64 {
+            self.orders = VecDeque::new();
+        }
+        next
+    }
+
+    /// The ring was full.
+    pub(crate) fn give_back(&mut self, order: Play) {
+        self.orders.push_front(order);
+    }
+
+    /// Nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.orders.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(backlog: &mut Backlog) -> Vec<String> {
+        std::iter::from_fn(|| backlog.next()).map(|order| format!("{order:?}")).collect()
+    }
+
+    #[test]
+    fn audio_that_waits_is_joined_but_not_over_a_mark() {
+        let mut backlog = Backlog::default();
+        backlog.audio(vec![1]);
+        backlog.audio(vec![2]);
+        backlog.push(Play::Mark(0));
+        backlog.audio(vec![3]);
+        assert_eq!(text(&mut backlog), ["Audio([1, 2])", "Mark(0)", "Audio([3])"]);
+    }
+
+    #[test]
+    fn a_clear_takes_the_audio_and_leaves_the_marks_before_it() {
+        let mut backlog = Backlog::default();
+        backlog.audio(vec![1; 100]);
+        backlog.push(Play::Mark(0));
+        assert_eq!(backlog.clear(), 100);
+        backlog.audio(vec![2; 5]);
+        backlog.push(Play::Mark(1));
+        assert_eq!(backlog.clear(), 5);
+        assert_eq!(text(&mut backlog), ["Mark(0)", "Mark(1)", "Clear"]);
+    }
+
+    #[test]
+    fn what_the_ring_gave_back_is_next_again() {
+        let mut backlog = Backlog::default();
+        backlog.push(Play::Mark(0));
+        backlog.push(Play::Mark(1));
+        let first = backlog.next().expect("an order");
+        backlog.give_back(first);
+        assert_eq!(text(&mut backlog), ["Mark(0)", "Mark(1)"]);
+        assert!(backlog.is_empty());
+    }
+}

@@ -1,0 +1,385 @@
+//! One stream to one bot, from the first attempt to its outcome (agentstream.md). A pure core: inputs and the time go
+//! in; messages, orders for the playout and events are polled out.
+//!
+//! ```text
+//!  Connecting ──Up──► Up ──bot's stop──► Leaving ──1 s──► Stopping ──close written──► Closing ──2 s, EOF──► Over
+//!      │              │ └──stop, duration limit, violation────▲                          ▲                  ▲
+//!      │              └──bot closed──────────────────────────────────────────────────────┘                  │
+//!      └──given up, failed────────────────────────────────────────── connection lost ───────────────────────┘
+//! ```
+//!
+//! The end is decided once; whatever the peer does after it has no influence.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::limit::{Bucket, Window};
+use super::marks::Marks;
+use super::outbox::{Outbox, Sent};
+use super::outcome::{End, Verdict, Violation};
+use super::speech::Speech;
+use super::tally::Tally;
+use super::{BotUrl, Config, Event, Figures, Start, StartStyle, Stop, StreamError, message};
+use crate::media::{Play, Reached, Told};
+use crate::units::Digit;
+
+mod close;
+mod listen;
+#[cfg(test)]
+mod tests;
+
+/// After the bot's `stop`, for its close.
+const LEAVE: Duration = Duration::from_secs(1);
+/// After `stop` is queued, for the socket to take it; after the close is sent, for the peer's.
+const CLOSE: Duration = Duration::from_secs(2);
+/// A socket that takes nothing.
+const STALL: Duration = Duration::from_secs(15);
+/// A message that does not become complete (reliability R-62).
+const INCOMPLETE: Duration = Duration::from_secs(10);
+/// Keys kept while the stream is not up.
+const KEPT_KEYS: usize = 32;
+
+/// What happens to a session.
+#[derive(Clone, Debug)]
+pub enum Input<'a> {
+    /// The upgrade is done.
+    Up {
+        /// Since the first attempt began.
+        connect: Duration,
+    },
+    /// No attempt succeeded.
+    Failed(StreamError),
+    /// A text message of the bot.
+    Text(&'a str),
+    /// A binary message of the bot.
+    Binary,
+    /// A ping or pong of the bot.
+    Control,
+    /// The bot closed the socket.
+    Closed {
+        /// Absent where the frame had none.
+        code: Option<u16>,
+        /// Its text.
+        reason: &'a str,
+    },
+    /// The connection is gone; before the end is decided, without a close frame.
+    Lost(&'a str),
+    /// TCP gave up: nothing was acknowledged.
+    Unacknowledged,
+    /// The bot broke the framing or a size.
+    Violation(Violation),
+    /// Data messages completed so far, and whether another has begun.
+    Framing {
+        /// Complete.
+        complete: u64,
+        /// One is under way.
+        open: bool,
+    },
+    /// The socket took some octets.
+    Progress,
+    /// The caller said something: samples at the stream's rate.
+    Heard(&'a [i16]),
+    /// The playout tells of a mark or a key.
+    Told(Told),
+    /// The call ends the stream.
+    Stop(Stop),
+    /// The time of `poll_timeout` has come.
+    Timeout,
+}
+
+/// What is to be written to the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transmit {
+    /// The text in the buffer.
+    Text,
+    /// A ping.
+    Ping,
+    /// A close frame; nothing after it.
+    Close(u16),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Connecting,
+    Up,
+    Leaving { until: Instant },
+    Stopping { until: Instant, code: u16 },
+    Closing { until: Instant },
+    Over,
+}
+
+/// The core of one stream.
+#[derive(Debug)]
+pub struct Session {
+    config: Arc<Config>,
+    start: Start,
+    sid: String,
+    /// The `start` message, until it is sent.
+    opening: String,
+    url: String,
+    state: State,
+    outbox: Outbox,
+    speech: Speech,
+    marks: Marks,
+    keys: Vec<(Digit, Duration)>,
+    nonsense: Window,
+    controls: Bucket,
+    others: Bucket,
+    timers: Timers,
+    /// The end, once it is decided, and how long the stream had lasted.
+    verdict: Option<(Verdict, Duration)>,
+    /// The call was told of it.
+    told: bool,
+    /// It was told that the playout's queue is full.
+    full: bool,
+    figures: Figures,
+    tally: Tally,
+    events: VecDeque<Event>,
+}
+
+#[derive(Debug)]
+struct Timers {
+    /// `start` was written.
+    began: Option<Instant>,
+    ping: Instant,
+    ping_due: bool,
+    /// The bot was last heard of.
+    heard: Instant,
+    /// Something waits for the socket, which took nothing since.
+    stuck: Option<Instant>,
+    /// A message of the bot is under way, the one after so many, since.
+    incomplete: Option<(u64, Instant)>,
+}
+
+impl Session {
+    /// A stream whose first attempt begins now.
+    pub fn new(
+        config: Arc<Config>,
+        mut start: Start,
+        url: &BotUrl,
+        frame_ms: u32,
+        style: &StartStyle,
+        now: Instant,
+    ) -> Self {
+        start.rate = url.rate();
+        let mut opening = String::new();
+        message::start(&mut opening, &start, url.parameters(), style);
+        let figures = Figures { sample_rate: start.rate.hz(), ..Figures::default() };
+        let timers =
+            Timers { began: None, ping: now, ping_due: false, heard: now, stuck: None, incomplete: None };
+        Self {
+            sid: start.stream_sid.to_string(),
+            opening,
+            url: url.to_string(),
+            state: State::Connecting,
+            outbox: Outbox::new(start.rate, frame_ms, config.send_queue),
+            speech: Speech::new(start.rate, config.max_queue),
+            marks: Marks::new(),
+            keys: Vec::new(),
+            nonsense: Window::new(200, Duration::from_secs(10)),
+            controls: Bucket::new(100, 100),
+            others: Bucket::new(400, 200),
+            timers,
+            verdict: None,
+            told: false,
+            full: false,
+            figures,
+            tally: Tally::default(),
+            events: VecDeque::new(),
+            start,
+            config,
+        }
+    }
+
+    /// So many attempts were begun.
+    pub fn attempted(&mut self, attempts: u8) {
+        self.figures.attempts = attempts;
+    }
+
+    /// So many samples have left the playout (`StreamEnd::taken`); to be told before a message of the bot is.
+    pub fn taken(&mut self, samples: u64) {
+        self.speech.taken(samples);
+    }
+
+    /// Takes one input. What it causes is polled afterwards.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        match input {
+            Input::Heard(samples) if self.speaks() => self.outbox.heard(samples),
+            Input::Heard(_) => {}
+            Input::Told(told) => self.told(told),
+            Input::Stop(stop) => self.stop(now, stop),
+            Input::Timeout => self.timeout(now),
+            Input::Progress => self.timers.stuck = self.timers.stuck.map(|_| now),
+            Input::Up { connect } if self.state == State::Connecting => self.up(now, connect),
+            Input::Up { .. } => {}
+            Input::Failed(error) => self.end(now, End::Failed(error)),
+            Input::Lost(reason) => self.gone(now, End::Lost(reason.to_owned())),
+            Input::Unacknowledged => self.gone(now, End::Unresponsive),
+            Input::Violation(violation) => self.violation(now, violation),
+            Input::Closed { code, reason } => self.closed(now, code, reason),
+            Input::Framing { complete, open } => {
+                let since = self.timers.incomplete.filter(|&(number, _)| number == complete);
+                self.timers.incomplete = open.then_some(since.unwrap_or((complete, now)));
+            }
+            Input::Text(text) => self.text(now, text),
+            Input::Binary => self.binary(now),
+            Input::Control => self.control(now),
+        }
+        if self.speaks() {
+            self.echo(now);
+        }
+        self.timers.stuck = match self.outbox.is_empty() && !self.timers.ping_due {
+            true => None,
+            false => self.timers.stuck.or(Some(now)),
+        };
+    }
+
+    /// The next message for the socket, asked for when the socket can take one; a text is left in `out`.
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut String) -> Option<Transmit> {
+        if matches!(self.state, State::Connecting | State::Closing { .. } | State::Over) {
+            return None;
+        }
+        if self.timers.ping_due && self.timers.began.is_some() && self.verdict.is_none() {
+            self.timers.ping_due = false;
+            return Some(Transmit::Ping);
+        }
+        let Some(sent) = self.outbox.next(out, &self.start, &self.sid, &self.opening) else {
+            return self.close(now);
+        };
+        self.tally.sent(sent);
+        self.figures.messages_out += 1;
+        self.timers.stuck = (!self.outbox.is_empty()).then_some(now);
+        if sent == Sent::Start {
+            self.began(now);
+        }
+        Some(Transmit::Text)
+    }
+
+    /// The next order for the playout.
+    pub fn poll_play(&mut self) -> Option<Play> {
+        self.speech.orders().next()
+    }
+
+    /// The playout's ring could not take it: it is the next again.
+    pub fn give_back(&mut self, order: Play) {
+        self.speech.orders().give_back(order);
+    }
+
+    /// The next event for the call.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When `Input::Timeout` is due.
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        match self.state {
+            State::Connecting | State::Over => None,
+            State::Stopping { until, .. } | State::Closing { until } => Some(until),
+            State::Up | State::Leaving { .. } => self.deadlines(now).into_iter().flatten().min(),
+        }
+    }
+
+    /// The connection may be dropped.
+    pub fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    /// The end is decided and its orders have gone to the playout: its `StreamEnd` may be dropped.
+    pub fn is_silent(&mut self) -> bool {
+        self.verdict.is_some() && self.speech.orders().is_empty()
+    }
+
+    /// What was counted for the metrics.
+    pub fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
+    // ---- inputs ----
+
+    /// The bot still hears the caller.
+    fn speaks(&self) -> bool {
+        matches!(self.state, State::Connecting | State::Up | State::Leaving { .. })
+    }
+
+    fn listens(&self) -> bool {
+        matches!(self.state, State::Up | State::Leaving { .. })
+    }
+
+    fn up(&mut self, now: Instant, connect: Duration) {
+        self.state = State::Up;
+        self.figures.connect = Some(connect);
+        (self.timers.heard, self.timers.ping) = (now, now + self.config.ping_interval);
+        self.outbox.open();
+        for (digit, held) in std::mem::take(&mut self.keys) {
+            self.outbox.digit(digit, held);
+        }
+    }
+
+    fn began(&mut self, now: Instant) {
+        self.opening = String::new();
+        self.timers.began = Some(now);
+        let connect = self.figures.connect.unwrap_or_default();
+        self.events.push_back(Event::Up { connect, attempts: self.figures.attempts });
+    }
+
+    fn told(&mut self, told: Told) {
+        match told {
+            Told::Digit { digit, held } if self.listens() => self.outbox.digit(digit, held),
+            Told::Digit { digit, held } if self.speaks() && self.keys.len() < KEPT_KEYS => {
+                self.keys.push((digit, held));
+            }
+            Told::Digit { .. } => {}
+            Told::Mark { mark, how } => {
+                if self.marks.reached(mark, how) {
+                    match how {
+                        Reached::Played | Reached::Idle => self.figures.marks_played += 1,
+                        Reached::Cleared => self.figures.marks_cleared += 1,
+                    }
+                }
+            }
+        }
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        match self.state {
+            State::Connecting | State::Over => {}
+            State::Stopping { until, .. } | State::Closing { until } if until <= now => self.over(),
+            State::Stopping { .. } | State::Closing { .. } => {}
+            State::Leaving { until } if until <= now => self.leave(now, Stop::Stopped),
+            State::Up | State::Leaving { .. } => {
+                let [_, silence, stall, incomplete, limit, ..] = self.deadlines(now);
+                if due(silence) || due(stall) {
+                    return self.gone(now, End::Unresponsive);
+                }
+                if due(incomplete) {
+                    let slow = Violation::new(1008, "message not complete within 10s");
+                    return self.violation(now, slow);
+                }
+                if due(limit) {
+                    return self.end(now, End::DurationLimit);
+                }
+                if self.timers.ping <= now {
+                    (self.timers.ping, self.timers.ping_due) = (now + self.config.ping_interval, true);
+                }
+            }
+        }
+    }
+
+    fn deadlines(&self, now: Instant) -> [Option<Instant>; 7] {
+        let leave = match self.state {
+            State::Leaving { until } => Some(until),
+            _ => None,
+        };
+        [
+            Some(self.timers.ping),
+            Some(self.timers.heard + self.config.silence_timeout),
+            self.timers.stuck.map(|since| since + STALL),
+            self.timers.incomplete.map(|(_, since)| since + INCOMPLETE),
+            self.timers.began.map(|began| began + self.config.max_stream_duration),
+            self.marks.wake(now),
+            leave,
+        ]
+    }
+}
