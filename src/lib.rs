@@ -25,6 +25,7 @@
 pub mod api;
 pub mod audio;
 pub mod call;
+pub mod cli;
 pub mod config;
 pub mod flow;
 pub mod ids;

@@ -12,6 +12,7 @@
 //! - [`path`] is a stretch of network that loses, delays, repeats and reorders as its seed says.
 //! - [`ear`] judges what was heard against what was said.
 //! - [`ladder`] is what happened, in order; [`report`] is the page that shows it.
+//! - [`scene`] is a call worth showing; [`verdict`] says whether it was as it should be.
 //!
 //! Everything here owns sockets, tasks and clocks: it stands outside the product and looks at it as a
 //! stranger would. It reads the bot's protocol with its own eyes (`bot::message`), not with the product's.
@@ -25,5 +26,7 @@ pub mod ear;
 pub mod ladder;
 pub mod path;
 pub mod report;
+pub mod scene;
 pub mod sound;
 pub mod speech;
+pub mod verdict;

@@ -104,6 +104,12 @@ impl Transcript {
         }
     }
 
+    /// When the first sample of `heard` was heard: as if every frame had come as soon as the quickest.
+    pub fn begins(&self) -> Option<Instant> {
+        let place = |place: usize| self.heard.rate.duration(place as u64);
+        self.arrivals.iter().filter_map(|(at, n)| at.checked_sub(place(*n))).min()
+    }
+
     /// Frames of audio heard.
     pub fn frames(&self) -> usize {
         self.arrivals.len()
