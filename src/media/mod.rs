@@ -11,10 +11,32 @@
 //!
 //! What it deliberately does not know: what a call is for, what SIP is, what stands on the bot's socket.
 
+pub mod bell;
+mod counts;
+mod engine;
+pub mod graph;
+mod patch;
+mod pin;
+pub mod port;
+mod reserve;
+pub mod ring;
+mod socket;
+pub mod tick;
+mod worker;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::IpNet;
+pub use counts::{CoreCounts, Tally};
+pub use engine::{CoreLoad, Engine, EngineError, Lane};
+pub use graph::Graph;
+pub use port::player::Player;
+pub use port::stream::{StreamPort, pair};
+pub use reserve::{NoPort, Reservation};
+pub use ring::{StreamEnd, Wake};
+
+pub use crate::audio::G711;
+pub use crate::rtp::latch::{Latch, LatchMode};
 
 use crate::ids::PortId;
 use crate::units::{Digit, Gain, SampleRate};
@@ -71,15 +93,6 @@ impl Link {
     }
 }
 
-/// G.711 variants (RFC 3551 §4.5.14).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum G711 {
-    /// PCMU, static payload type 0.
-    Mu,
-    /// PCMA, static payload type 8.
-    A,
-}
-
 /// What an RTP port is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RtpSpec {
@@ -105,29 +118,6 @@ pub struct RtpSpec {
     pub timeout: Duration,
 }
 
-/// Who may teach us where the peer really is (sip-trunk.md section 11.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Latch {
-    /// How willing we are.
-    pub mode: LatchMode,
-    /// Source address of the signalling.
-    pub signalling: IpAddr,
-    /// Further networks (`media_peers`).
-    pub networks: Vec<IpNet>,
-}
-
-/// `latch` of a trunk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LatchMode {
-    /// The SDP address and port only.
-    Strict,
-    /// SDP address, signalling address or `media_peers`, any port.
-    #[default]
-    Auto,
-    /// Anyone.
-    Any,
-}
-
 /// What the engine tells a call.
 #[derive(Debug)]
 pub enum Event {
@@ -139,7 +129,7 @@ pub enum Event {
     Digit(PortId, Digit, Duration),
     /// No RTP for the port's `timeout`.
     Silent(PortId),
-    /// All a bot left behind when its session ended has been played.
+    /// All a bot left behind when its session ended has been played; or a prompt, to its end.
     Drained(PortId),
     /// The port is closed.
     Closed(PortId, Box<Counts>),
@@ -267,4 +257,11 @@ pub struct StreamSpec {
 /// A port as it is opened: its sockets and rings come with it, by value.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Spec {}
+pub enum Spec {
+    /// A peer's RTP, over a socket of its own.
+    Rtp(Box<RtpSpec>, Reservation),
+    /// A bot's stream.
+    Stream(StreamPort),
+    /// A prompt.
+    Player(Player),
+}

@@ -1,0 +1,405 @@
+//! Ports and links of one call, and its clock. Pure: one input in (a command, a datagram, the time), then every
+//! output out (packets, events, wake-ups, what is to be freed).
+//!
+//! ```text
+//!  datagram ─► rtp port ─► line ─┬─ drives ──► stream port ─► ring ─► session      on arrival
+//!                                └─ waits ──┐
+//!  session ─► ring ─► stream port ─ block ──┴─► sum ─► rtp port ─► packet          by the call's clock
+//! ```
+
+use std::collections::VecDeque;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use super::counts::Tally;
+use super::patch::{Patch, Path, scale};
+use super::port::rtp::{Arrived, Outgoing, RtpPort};
+use super::port::{Kind, Port};
+use super::ring::Wake;
+use super::tick::Clock;
+use super::{Command, Event, Link, PortId, RtpSpec, Spec, Told};
+use crate::ids::Entropy;
+use crate::units::Gain;
+
+/// Events that wait to be taken; beyond, keys are lost, other events wait all the same.
+const EVENTS: usize = 64;
+/// Packets that wait to be taken: those of one run of an ordinary call, and room.
+const PACKETS: usize = 8;
+/// A block later than this was late.
+const LATE: Duration = Duration::from_millis(5);
+
+/// The audio of one call.
+#[derive(Debug)]
+pub struct Graph {
+    clock: Clock,
+    wait: Duration,
+    chance: Entropy,
+    ports: Vec<Box<Port>>,
+    patch: Patch,
+    packets: Vec<(PortId, Outgoing)>,
+    /// Packets of the above that are taken.
+    taken: usize,
+    events: VecDeque<Event>,
+    spent: Vec<Spent>,
+    closed: Tally,
+}
+
+/// What a graph has done with and others are to free.
+#[derive(Debug)]
+pub struct Spent(#[allow(dead_code)] Remains); // it is there to be dropped
+
+#[derive(Debug)]
+#[allow(dead_code)]
+enum Remains {
+    Port(Box<Port>),
+    Spec(Box<RtpSpec>),
+    Open(Spec),
+}
+
+/// A packet to send.
+#[derive(Debug)]
+pub struct Transmit<'a> {
+    /// From this port's socket.
+    pub port: PortId,
+    /// To this address.
+    pub to: SocketAddr,
+    /// These octets.
+    pub bytes: &'a [u8],
+    pub(super) socket: Option<&'a UdpSocket>,
+}
+
+impl Graph {
+    /// A call without ports; its clock begins. `wait`: the longest for a missing packet (`Config::jitter_max`);
+    /// `chance`: for what an RTP source must not have guessable.
+    pub fn new(now: Instant, wait: Duration, chance: Entropy) -> Self {
+        Self {
+            clock: Clock::new(now),
+            wait,
+            chance,
+            ports: Vec::with_capacity(4),
+            patch: Patch::new(),
+            packets: Vec::with_capacity(PACKETS),
+            taken: 0,
+            events: VecDeque::with_capacity(EVENTS),
+            spent: Vec::with_capacity(4),
+            closed: Tally::default(),
+        }
+    }
+
+    /// Obeys the call. The one input that may allocate.
+    pub fn apply(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Open(id, spec) => self.open(now, id, spec),
+            Command::Change(id, spec) => {
+                let old = match self.port(id).and_then(Port::rtp_mut) {
+                    Some(rtp) => rtp.change(now, spec),
+                    None => spec,
+                };
+                self.spent.push(Spent(Remains::Spec(old)));
+            }
+            Command::Link(link) => self.patch.link(link),
+            Command::Unlink(link) => self.patch.unlink(link),
+            Command::Close(id) => self.close(id),
+        }
+        self.patch.lay(&self.ports);
+        let short = |port: &Port| port.rtp().is_some_and(|rtp| rtp.ptime() % Clock::BLOCK != 0);
+        self.clock.set_short(self.ports.iter().any(|port| short(port)));
+    }
+
+    /// Takes a datagram of a port's socket in.
+    pub fn datagram(&mut self, now: Instant, port: PortId, from: SocketAddr, bytes: &[u8]) {
+        let Some(at) = self.ports.iter().position(|there| there.id == port) else { return };
+        let Some(rtp) = self.ports[at].rtp_mut() else { return };
+        match rtp.datagram(now, from, bytes) {
+            Arrived::Nothing => return,
+            Arrived::First => self.events.push_back(Event::FirstIn(port)),
+            Arrived::Packet => {}
+        }
+        self.deliver(now, at);
+        self.orders(now);
+    }
+
+    /// When to run next, should nothing come in before.
+    pub fn due(&self) -> Option<Instant> {
+        let lines = self.ports.iter().filter_map(|port| {
+            let rtp = port.rtp()?;
+            // A line nobody hears on arrival is read by the block.
+            let overdue = if self.patch.drives(port.id) { rtp.overdue() } else { None };
+            overdue.into_iter().chain(rtp.digit_due()).min()
+        });
+        if self.ports.is_empty() { None } else { lines.chain([self.clock.due()]).min() }
+    }
+
+    /// Does all that is due.
+    pub fn run(&mut self, now: Instant) {
+        for at in 0..self.ports.len() {
+            let due = |rtp: &RtpPort| rtp.overdue().into_iter().chain(rtp.digit_due()).any(|due| due <= now);
+            if self.ports[at].rtp().is_some_and(due) {
+                self.deliver(now, at);
+            }
+        }
+        let behind = self.clock.behind(now);
+        if behind > 0 {
+            let samples = self.clock.skip(behind);
+            self.closed.ticks_skipped += behind;
+            for rtp in self.ports.iter_mut().filter_map(|port| port.rtp_mut()) {
+                rtp.skip(samples);
+            }
+        }
+        while self.clock.due() <= now {
+            self.closed.ticks_late += u64::from(now > self.clock.due() + LATE);
+            self.tick(now);
+        }
+    }
+
+    /// The next packet to send.
+    pub fn transmit(&mut self) -> Option<Transmit<'_>> {
+        if self.taken == self.packets.len() {
+            self.packets.clear();
+            self.taken = 0;
+            return None;
+        }
+        let (port, packet) = &self.packets[self.taken];
+        self.taken += 1;
+        let bytes = &packet.bytes[..packet.length];
+        Some(Transmit { port: *port, to: packet.to, bytes, socket: socket(&self.ports, *port) })
+    }
+
+    /// The kernel did not take a packet of this port.
+    pub fn send_failed(&mut self, port: PortId) {
+        if let Some(rtp) = self.port(port).and_then(Port::rtp_mut) {
+            rtp.send_failed();
+        }
+    }
+
+    /// The next event for the call.
+    pub fn event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The next session to wake: it sleeps, and there is something for it.
+    pub fn wake(&mut self) -> Option<Wake> {
+        self.ports.iter_mut().find_map(|port| port.stream_mut()?.wake())
+    }
+
+    /// The next thing to free.
+    pub fn spent(&mut self) -> Option<Spent> {
+        self.spent.pop()
+    }
+
+    /// Whether it has no port, so that it may go.
+    pub fn is_empty(&self) -> bool {
+        self.ports.is_empty()
+    }
+
+    /// Closes every port.
+    pub fn close_all(&mut self) {
+        while let Some(id) = self.ports.last().map(|port| port.id) {
+            self.close(id);
+        }
+    }
+
+    /// What this graph did since its beginning.
+    pub fn tally(&self) -> Tally {
+        let mut tally = self.closed;
+        for port in &self.ports {
+            tally.count(port);
+        }
+        tally
+    }
+
+    /// The socket of a port.
+    pub(super) fn socket(&self, id: PortId) -> Option<&UdpSocket> {
+        socket(&self.ports, id)
+    }
+
+    fn open(&mut self, now: Instant, id: PortId, spec: Spec) {
+        if self.port(id).is_some() {
+            return self.spent.push(Spent(Remains::Open(spec)));
+        }
+        let kind = match spec {
+            Spec::Rtp(spec, reservation) => {
+                Kind::Rtp(Box::new(RtpPort::new(now, spec, reservation, self.wait, &mut self.chance)))
+            }
+            Spec::Stream(mut stream) => {
+                stream.open(&self.clock, now);
+                Kind::Stream(Box::new(stream))
+            }
+            Spec::Player(player) => Kind::Player(player),
+        };
+        self.ports.push(Box::new(Port::new(id, kind)));
+    }
+
+    fn close(&mut self, id: PortId) {
+        let Some(at) = self.ports.iter().position(|port| port.id == id) else { return };
+        let mut port = self.ports.swap_remove(at);
+        self.patch.forget(id);
+        self.closed.count(&port);
+        if let Some(counts) = port.counts() {
+            self.events.push_back(Event::Closed(id, counts));
+        }
+        self.spent.push(Spent(Remains::Port(port)));
+    }
+
+    fn port(&mut self, id: PortId) -> Option<&mut Port> {
+        self.ports.iter_mut().find(|port| port.id == id).map(|port| &mut **port)
+    }
+
+    /// Passes on what an RTP port has: pieces of its line, then keys.
+    fn deliver(&mut self, now: Instant, at: usize) {
+        let (id, elapsed) = (self.ports[at].id, self.clock.elapsed(now));
+        while let Some(samples) = self.ports[at].rtp_mut().and_then(|rtp| rtp.pop(now)) {
+            for link in 0..self.patch.len() {
+                let linked = self.patch.at_mut(link);
+                let Link { from, to, gain, .. } = linked.link;
+                if from != id {
+                    continue;
+                }
+                let Some(line) = self.ports[at].rtp().map(|rtp| rtp.line(samples)) else { continue };
+                match linked.path {
+                    Path::Gathers => linked.keep(line),
+                    Path::Drives => drive(&mut self.ports, at, to, gain, samples, elapsed),
+                    Path::Blocks => {}
+                }
+            }
+        }
+        while let Some(pressed) = self.ports[at].rtp_mut().and_then(|rtp| rtp.digit(now)) {
+            if self.events.len() < EVENTS {
+                self.events.push_back(Event::Digit(id, pressed.digit, pressed.held));
+            }
+            let told = Told::Digit { digit: pressed.digit, held: pressed.held };
+            for port in &mut self.ports {
+                if let Kind::Stream(stream) = &mut port.kind
+                    && self.patch.said_by(id).any(|linked| linked.link.to == port.id)
+                {
+                    stream.digit(told);
+                }
+            }
+        }
+    }
+
+    /// Takes what the sessions ordered, and tells them what there is to tell.
+    fn orders(&mut self, now: Instant) {
+        for at in 0..self.ports.len() {
+            let Some(stream) = self.ports[at].stream_mut() else { continue };
+            let cleared = stream.intake(now);
+            stream.report();
+            if cleared {
+                self.hush(self.ports[at].id);
+            }
+        }
+    }
+
+    /// What a cleared bot had in packets not yet full falls silent there.
+    fn hush(&mut self, stream: PortId) {
+        for port in &mut self.ports {
+            let alone = self.patch.heard_by(port.id).all(|linked| linked.link.from == stream);
+            if let Kind::Rtp(rtp) = &mut port.kind
+                && alone
+            {
+                rtp.hush();
+            }
+        }
+    }
+
+    /// One block: all who speak, then all who hear, then what is to be told of it.
+    fn tick(&mut self, now: Instant) {
+        let n = self.clock.block();
+        let ticked = self.clock.tick();
+        self.orders(now);
+        for at in 0..self.ports.len() {
+            let port = &mut *self.ports[at];
+            let block = &mut port.block[..n];
+            match &mut port.kind {
+                Kind::Stream(stream) => port.voiced = stream.pull(now, block),
+                Kind::Player(player) => port.voiced = player.pull(block),
+                Kind::Rtp(_) => self.deliver(now, at),
+            }
+        }
+        for at in 0..self.ports.len() {
+            self.hear(at, n, ticked);
+        }
+        for at in 0..self.ports.len() {
+            self.conclude(now, at);
+        }
+    }
+
+    /// Gives a port the block it hears.
+    fn hear(&mut self, at: usize, n: usize, ticked: u64) {
+        let mut heard = [0; Clock::BLOCK];
+        let heard = &mut heard[..n];
+        let id = self.ports[at].id;
+        let voiced = self.patch.mix(&self.ports, id, heard);
+        match &mut self.ports[at].kind {
+            Kind::Rtp(rtp) => {
+                let packets = &mut self.packets;
+                if rtp.say(heard, voiced, |packet| packets.push((id, packet))) {
+                    self.events.push_back(Event::FirstOut(id));
+                }
+            }
+            Kind::Stream(stream) if self.patch.driven(id) => {
+                silence(stream.owed_by_driver(ticked), |piece| stream.hear(piece));
+            }
+            Kind::Stream(stream) => {
+                let owed = stream.owed(ticked);
+                silence(owed.saturating_sub(n as u64), |piece| stream.hear(piece));
+                stream.hear(&heard[n - (owed.min(n as u64) as usize)..]);
+            }
+            Kind::Player(_) => {}
+        }
+    }
+
+    fn conclude(&mut self, now: Instant, at: usize) {
+        let id = self.ports[at].id;
+        let waiting = |port: &Port| {
+            port.rtp().is_some_and(|rtp| !rtp.flushed())
+                && self.patch.heard_by(port.id).any(|linked| linked.link.from == id)
+        };
+        let sent = !self.ports.iter().any(|port| waiting(port));
+        let event = match &mut self.ports[at].kind {
+            Kind::Stream(stream) => {
+                if sent {
+                    stream.sent();
+                }
+                stream.report();
+                stream.drained().then_some(Event::Drained(id))
+            }
+            Kind::Player(player) => player.drained().then_some(Event::Drained(id)),
+            Kind::Rtp(rtp) => rtp.gone_silent(now).then_some(Event::Silent(id)),
+        };
+        self.events.extend(event);
+    }
+}
+
+fn socket(ports: &[Box<Port>], id: PortId) -> Option<&UdpSocket> {
+    ports.iter().find(|port| port.id == id)?.rtp()?.reservation.socket()
+}
+
+/// Passes a piece of an RTP port's line to the stream it drives.
+fn drive(ports: &mut [Box<Port>], from: usize, to: PortId, gain: Gain, samples: usize, elapsed: u64) {
+    let Some(to) = ports.iter().position(|port| port.id == to) else { return };
+    let Ok([from, to]) = ports.get_disjoint_mut([from, to]) else { return };
+    let (Some(rtp), Some(stream)) = (from.rtp(), to.stream_mut()) else { return };
+    let line = rtp.line(samples);
+    if gain == Gain::UNITY {
+        return stream.follow(line, elapsed);
+    }
+    let mut scaled = [0; Clock::BLOCK];
+    for piece in line.chunks(Clock::BLOCK) {
+        scale(piece, gain, &mut scaled);
+        stream.follow(&scaled[..piece.len()], elapsed);
+    }
+}
+
+/// So much silence, a block at a time.
+fn silence(mut samples: u64, mut hear: impl FnMut(&[i16])) {
+    const SILENCE: [i16; Clock::BLOCK] = [0; Clock::BLOCK];
+    while samples > 0 {
+        let n = samples.min(Clock::BLOCK as u64);
+        hear(&SILENCE[..n as usize]);
+        samples -= n;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! The ends of audio. A port is passive: its graph calls it, no port knows another.
+
+pub mod player;
+pub(super) mod playout;
+pub(super) mod rtp;
+pub mod stream;
+
+use player::Player;
+use rtp::RtpPort;
+use stream::StreamPort;
+
+use super::tick::Clock;
+use super::{Counts, PortId};
+
+/// A port as its graph holds it.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) id: PortId,
+    pub(super) kind: Kind,
+    /// What it said in the present block, and whether that is more than our own silence.
+    pub(super) block: [i16; Clock::BLOCK],
+    pub(super) voiced: bool,
+    /// Room for the last word, taken when the port is opened: closing allocates nothing.
+    pub(super) last: Option<Box<Counts>>,
+}
+
+/// What kinds there are.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// A peer's RTP.
+    Rtp(Box<RtpPort>),
+    /// A bot's stream.
+    Stream(Box<StreamPort>),
+    /// A prompt.
+    Player(Player),
+}
+
+impl Port {
+    pub(super) fn new(id: PortId, kind: Kind) -> Self {
+        let last = match kind {
+            Kind::Rtp(_) => Some(Box::new(Counts::Rtp(super::RtpCounts::default()))),
+            Kind::Stream(_) | Kind::Player(_) => {
+                Some(Box::new(Counts::Stream(super::StreamCounts::default())))
+            }
+        };
+        Self { id, kind, block: [0; Clock::BLOCK], voiced: false, last }
+    }
+
+    pub(super) fn rtp(&self) -> Option<&RtpPort> {
+        match &self.kind {
+            Kind::Rtp(port) => Some(port),
+            Kind::Stream(_) | Kind::Player(_) => None,
+        }
+    }
+
+    pub(super) fn rtp_mut(&mut self) -> Option<&mut RtpPort> {
+        match &mut self.kind {
+            Kind::Rtp(port) => Some(port),
+            Kind::Stream(_) | Kind::Player(_) => None,
+        }
+    }
+
+    pub(super) fn stream(&self) -> Option<&StreamPort> {
+        match &self.kind {
+            Kind::Stream(port) => Some(port),
+            Kind::Rtp(_) | Kind::Player(_) => None,
+        }
+    }
+
+    pub(super) fn stream_mut(&mut self) -> Option<&mut StreamPort> {
+        match &mut self.kind {
+            Kind::Stream(port) => Some(port),
+            Kind::Rtp(_) | Kind::Player(_) => None,
+        }
+    }
+
+    /// What the port counted, in the room kept for it.
+    pub(super) fn counts(&mut self) -> Option<Box<Counts>> {
+        let mut last = self.last.take()?;
+        match &self.kind {
+            Kind::Rtp(port) => *last = Counts::Rtp(port.counts()),
+            Kind::Stream(port) => *last = Counts::Stream(port.counts().clone()),
+            Kind::Player(_) => {}
+        }
+        Some(last)
+    }
+}

@@ -1,0 +1,344 @@
+//! One RTP session as a port: packets in to a gapless line, blocks out to packets (sip-trunk.md 11.1 to 11.5).
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::super::reserve::Reservation;
+use super::super::{RtpCounts, RtpSpec};
+use crate::audio::codec::{self, G711};
+use crate::audio::{Concealer, g711};
+use crate::ids::Entropy;
+use crate::rtp::digits::{DigitReceiver, Pressed};
+use crate::rtp::jitter::{Arrival, Item, Kind};
+use crate::rtp::latch::{Peer, Verdict};
+use crate::rtp::packet::{COMFORT_NOISE, HEADER, MAX_PAYLOAD, Malformed};
+use crate::rtp::receiver::Receiver;
+use crate::rtp::sender::Sender;
+use crate::rtp::{JitterBuffer, Packet};
+
+/// Samples of the longest packet we send, 60 ms.
+const LONGEST: usize = 480;
+
+/// A packet to send.
+#[derive(Clone, Debug)]
+pub(in crate::media) struct Outgoing {
+    pub(in crate::media) to: SocketAddr,
+    pub(in crate::media) length: usize,
+    pub(in crate::media) bytes: [u8; HEADER + LONGEST],
+}
+
+/// What a datagram was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::media) enum Arrived {
+    /// Nothing of ours, or nothing to be heard: counted.
+    Nothing,
+    /// Of the peer: the line may have grown, a key may be told.
+    Packet,
+    /// The same, and the first audio at all.
+    First,
+}
+
+enum Carries {
+    Audio(G711),
+    Event,
+    Noise,
+}
+
+/// One RTP session.
+#[derive(Debug)]
+pub(in crate::media) struct RtpPort {
+    pub(in crate::media) spec: Box<RtpSpec>,
+    pub(in crate::media) reservation: Reservation,
+    peer: Peer,
+    receiver: Receiver,
+    jitter: JitterBuffer,
+    digits: DigitReceiver,
+    concealer: Concealer,
+    sender: Sender,
+    /// Another SSRC, for the one time the peer is heard under ours (RFC 3550 §8.2). A peer that sends our own packets
+    /// back would be heard under any.
+    spare: Option<u32>,
+    line: [i16; MAX_PAYLOAD],
+    gathered: [i16; LONGEST],
+    filled: usize,
+    /// Some of what is gathered is more than silence.
+    voiced: bool,
+    last_in: Instant,
+    silent: bool,
+    heard: bool,
+    spoke: bool,
+    counts: RtpCounts,
+}
+
+impl RtpPort {
+    /// A session that begins now. `wait`: the longest for a missing packet.
+    pub(in crate::media) fn new(
+        now: Instant,
+        spec: Box<RtpSpec>,
+        reservation: Reservation,
+        wait: Duration,
+        chance: &mut Entropy,
+    ) -> Self {
+        Self {
+            peer: Peer::new(now, spec.remote, spec.latch.clone()),
+            receiver: Receiver::new(),
+            jitter: JitterBuffer::new(now, wait),
+            digits: DigitReceiver::new(),
+            concealer: Concealer::new(),
+            sender: Sender::new(chance.u32(), chance.u32() as u16, chance.u32()),
+            spare: Some(chance.u32()),
+            line: [0; MAX_PAYLOAD],
+            gathered: [0; LONGEST],
+            filled: 0,
+            voiced: false,
+            last_in: now,
+            silent: false,
+            heard: false,
+            spoke: false,
+            counts: RtpCounts::default(),
+            spec,
+            reservation,
+        }
+    }
+
+    /// A new SDP; the old spec comes back, to be freed elsewhere.
+    pub(in crate::media) fn change(&mut self, now: Instant, spec: Box<RtpSpec>) -> Box<RtpSpec> {
+        self.peer.answered(now, spec.remote, spec.latch.clone());
+        if !self.spec.receive {
+            self.last_in = now; // the watch begins again with the hold's end
+        }
+        std::mem::replace(&mut self.spec, spec)
+    }
+
+    /// Takes a datagram of the socket in.
+    pub(in crate::media) fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Arrived {
+        let packet = match Packet::read(bytes) {
+            Ok(packet) => packet,
+            Err(Malformed::Rtcp) => return Arrived::Nothing, // its own port is not negotiated here
+            Err(_) => {
+                self.counts.malformed += 1;
+                return Arrived::Nothing;
+            }
+        };
+        let carries = self.carries(packet.payload_type);
+        match self.peer.accept(now, from, packet.ssrc, packet.seq, carries.is_some()) {
+            Verdict::Take => {}
+            Verdict::Learning => return Arrived::Nothing,
+            Verdict::Foreign => {
+                self.counts.foreign += 1;
+                return Arrived::Nothing;
+            }
+        }
+        let Some(carries) = carries else {
+            self.counts.malformed += 1;
+            return Arrived::Nothing;
+        };
+        self.last_in = now;
+        self.silent = false;
+        self.collide(&packet);
+        self.take(now, &packet, &carries)
+    }
+
+    fn take(&mut self, now: Instant, packet: &Packet<'_>, carries: &Carries) -> Arrived {
+        let timed = !matches!(carries, Carries::Event);
+        self.receiver.push(now, packet.ssrc, packet.seq, packet.timestamp, packet.payload.len(), timed);
+        if !self.spec.receive {
+            return Arrived::Nothing; // the SDP said that nobody listens
+        }
+        let kind = if matches!(carries, Carries::Audio(_)) { Kind::Audio } else { Kind::Quiet };
+        if matches!(carries, Carries::Event) {
+            let Packet { ssrc, seq, timestamp, marker, payload, .. } = *packet;
+            self.digits.push(now, ssrc, seq, timestamp, marker, payload);
+        }
+        let mut other = [0; MAX_PAYLOAD];
+        let payload = match carries {
+            Carries::Audio(law) if *law != self.spec.codec => {
+                transcode(*law, packet.payload, &mut other);
+                &other[..packet.payload.len().min(MAX_PAYLOAD)]
+            }
+            Carries::Audio(_) | Carries::Event | Carries::Noise => packet.payload,
+        };
+        let Packet { ssrc, seq, timestamp, .. } = *packet;
+        // What is discarded is counted there; the line may still have grown by this packet's time.
+        let _ = self.jitter.push(now, Arrival { ssrc, seq, timestamp, kind, payload });
+        if kind == Kind::Audio && !std::mem::replace(&mut self.heard, true) {
+            return Arrived::First;
+        }
+        Arrived::Packet
+    }
+
+    /// The next piece of the peer's line that is there or overdue: how many samples `line` now begins with.
+    pub(in crate::media) fn pop(&mut self, now: Instant) -> Option<usize> {
+        let law = self.spec.codec;
+        Some(match self.jitter.pop(now)? {
+            Item::Audio(octets) => {
+                let n = codec::decode(law, octets, &mut self.line);
+                if self.digits.muted() {
+                    self.concealer.silence(&mut self.line[..n]);
+                } else {
+                    self.concealer.good(&mut self.line[..n]);
+                }
+                n
+            }
+            Item::Lost { samples } => {
+                let n = samples.min(MAX_PAYLOAD);
+                self.concealer.lost(&mut self.line[..n]);
+                n
+            }
+            Item::Silence { samples } => {
+                let n = samples.min(MAX_PAYLOAD);
+                self.concealer.silence(&mut self.line[..n]);
+                n
+            }
+        })
+    }
+
+    /// The piece that `pop` told of.
+    pub(in crate::media) fn line(&self, samples: usize) -> &[i16] {
+        &self.line[..samples]
+    }
+
+    /// When the line has its next piece even if nothing comes.
+    pub(in crate::media) fn overdue(&self) -> Option<Instant> {
+        self.jitter.poll_timeout()
+    }
+
+    /// The next key released by now.
+    pub(in crate::media) fn digit(&mut self, now: Instant) -> Option<Pressed> {
+        self.digits.poll(now)
+    }
+
+    /// When a key counts as released without its end.
+    pub(in crate::media) fn digit_due(&self) -> Option<Instant> {
+        self.digits.poll_timeout()
+    }
+
+    /// True once a silence longer than `timeout`.
+    pub(in crate::media) fn gone_silent(&mut self, now: Instant) -> bool {
+        let watched = self.spec.receive && !self.spec.timeout.is_zero() && !self.silent;
+        let over = watched && now.saturating_duration_since(self.last_in) >= self.spec.timeout;
+        self.silent |= over;
+        over
+    }
+
+    /// Samples of a packet we send.
+    pub(in crate::media) fn ptime(&self) -> usize {
+        (usize::from(self.spec.ptime_ms) * 8).clamp(80, LONGEST)
+    }
+
+    /// Whether what was given is sent: no packet waits for its other half.
+    pub(in crate::media) fn flushed(&self) -> bool {
+        self.filled == 0 || !self.sends()
+    }
+
+    /// What was gathered and not sent falls silent: its bot took it back.
+    pub(in crate::media) fn hush(&mut self) {
+        self.gathered[..self.filled].fill(0);
+    }
+
+    /// Time that is passed over: nothing is sent in it.
+    pub(in crate::media) fn skip(&mut self, samples: u64) {
+        self.sender.skip(samples as u32); // RTP time wraps
+    }
+
+    /// Takes a block for the peer; each packet it completes goes to `send`. True: the first that is not silence
+    /// is among them.
+    pub(in crate::media) fn say(
+        &mut self,
+        mut block: &[i16],
+        voiced: bool,
+        mut send: impl FnMut(Outgoing),
+    ) -> bool {
+        if !self.sends() {
+            self.skip((block.len() + self.filled) as u64);
+            self.filled = 0;
+            return false;
+        }
+        let (ptime, spoke) = (self.ptime(), self.spoke);
+        self.voiced |= voiced;
+        loop {
+            let n = block.len().min(ptime.saturating_sub(self.filled));
+            self.gathered[self.filled..self.filled + n].copy_from_slice(&block[..n]);
+            self.filled += n;
+            block = &block[n..];
+            if self.filled < ptime {
+                return self.spoke && !spoke;
+            }
+            if let Some(packet) = self.packet() {
+                send(packet);
+            }
+            self.voiced = voiced && !block.is_empty();
+        }
+    }
+
+    /// A packet the kernel did not take.
+    pub(in crate::media) fn send_failed(&mut self) {
+        self.counts.send_failed += 1;
+    }
+
+    /// What was counted so far.
+    pub(in crate::media) fn counts(&self) -> RtpCounts {
+        let (totals, jitter) = (self.receiver.totals(), self.jitter.counts());
+        RtpCounts {
+            packets_in: totals.packets,
+            bytes_in: totals.octets,
+            lost: totals.lost,
+            late: jitter.late,
+            duplicated: totals.duplicated,
+            reordered: totals.reordered,
+            concealed_ms: jitter.missing / 8,
+            jitter_ms: totals.jitter / 8.0,
+            longest_gap_ms: totals.longest_gap.as_millis() as u64,
+            packets_out: self.sender.packets(),
+            bytes_out: self.sender.octets(),
+            ..self.counts.clone()
+        }
+    }
+
+    fn packet(&mut self) -> Option<Outgoing> {
+        let mut octets = [0; LONGEST];
+        let n = codec::encode(self.spec.codec, &self.gathered[..self.filled], &mut octets);
+        self.filled = 0;
+        self.spoke |= self.voiced;
+        let mut packet = Outgoing { to: self.peer.target(), length: 0, bytes: [0; HEADER + LONGEST] };
+        packet.length = self.sender.audio(self.spec.payload_type, &octets[..n], &mut packet.bytes)?;
+        Some(packet)
+    }
+
+    /// Nothing is ever sent to an address that is nobody's.
+    fn sends(&self) -> bool {
+        let to = self.peer.target();
+        self.spec.send && to.port() != 0 && !to.ip().is_unspecified() && !to.ip().is_multicast()
+    }
+
+    fn carries(&self, payload_type: u8) -> Option<Carries> {
+        if payload_type == self.spec.payload_type {
+            return Some(Carries::Audio(self.spec.codec));
+        }
+        if let Some((law, _)) = self.spec.also.filter(|also| also.1 == payload_type) {
+            return Some(Carries::Audio(law));
+        }
+        if Some(payload_type) == self.spec.telephone_event {
+            return Some(Carries::Event);
+        }
+        (payload_type == COMFORT_NOISE).then_some(Carries::Noise)
+    }
+
+    fn collide(&mut self, packet: &Packet<'_>) {
+        if packet.ssrc == self.sender.ssrc()
+            && let Some(spare) = self.spare.take()
+        {
+            self.sender.rename(spare);
+        }
+    }
+}
+
+/// The other law's octets as ours: the line is kept in one law.
+fn transcode(from: G711, octets: &[u8], out: &mut [u8]) {
+    for (out, &octet) in out.iter_mut().zip(octets) {
+        *out = match from {
+            G711::Mu => g711::linear_to_a(g711::MU_TO_LINEAR[usize::from(octet)]),
+            G711::A => g711::linear_to_mu(g711::A_TO_LINEAR[usize::from(octet)]),
+        };
+    }
+}

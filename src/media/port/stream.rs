@@ -1,0 +1,143 @@
+//! A bot's stream as a port: one gapless line of what it hears, and the playout of what it says.
+//!
+//! What it hears comes from one RTP port on arrival (it *drives* the line), or else from the call's clock: silence,
+//! a mix, a prompt. Whatever the links are, the line follows real time from the opening on (agentstream.md 7.1, R-45).
+
+use std::time::Instant;
+
+use super::super::ring::{CoreEnd, StreamEnd, Wake, rings};
+use super::super::tick::Clock;
+use super::super::{StreamCounts, StreamSpec, Told};
+use super::playout::Playout;
+use crate::audio::Resampler;
+use crate::units::SampleRate;
+
+/// Samples at 8000 Hz by which a driver's line may run before or behind real time: more than any jitter buffer holds
+/// and any packet lasts. Beyond, the line is cut or filled, so that no peer's clock or fault bends it.
+const SLACK: u64 = 8 * 400;
+
+/// The two ends of a stream: the port for the engine, the other for the session.
+pub fn pair(spec: StreamSpec) -> (StreamPort, StreamEnd) {
+    let (core, end) = rings(spec);
+    let port = StreamPort {
+        end: core,
+        rate: spec.rate,
+        playout: Playout::new(spec),
+        up: Resampler::new(SampleRate::Hz8000, spec.rate),
+        base: 0,
+        line: 0,
+        dirty: false,
+        orphan: false,
+        drained: false,
+    };
+    (port, end)
+}
+
+/// The core's side of a stream.
+#[derive(Debug)]
+pub struct StreamPort {
+    end: CoreEnd,
+    rate: SampleRate,
+    playout: Playout,
+    up: Resampler,
+    /// The call's clock at the opening.
+    base: u64,
+    /// Samples at 8000 Hz heard since.
+    line: u64,
+    /// The session has something new to look at.
+    dirty: bool,
+    orphan: bool,
+    drained: bool,
+}
+
+impl StreamPort {
+    /// The line begins.
+    pub(in crate::media) fn open(&mut self, clock: &Clock, now: Instant) {
+        self.base = clock.elapsed(now);
+    }
+
+    /// Takes the orders that came; true: a clear was among them.
+    pub(in crate::media) fn intake(&mut self, now: Instant) -> bool {
+        let abandoned = self.end.abandoned();
+        let intake = self.playout.intake(now, &mut self.end);
+        if abandoned && !self.orphan {
+            self.orphan = true;
+            self.playout.orphaned();
+        }
+        self.dirty |= intake.any;
+        intake.cleared
+    }
+
+    /// Fills a block of what the bot says; true: some of it is the bot's.
+    pub(in crate::media) fn pull(&mut self, now: Instant, out: &mut [i16]) -> bool {
+        self.playout.pull(now, out, &mut self.end)
+    }
+
+    /// What was pulled has been sent.
+    pub(in crate::media) fn sent(&mut self) {
+        self.playout.sent();
+    }
+
+    /// Tells the session what there is to tell.
+    pub(in crate::media) fn report(&mut self) {
+        self.dirty |= self.playout.report(&mut self.end);
+    }
+
+    /// True once, when all the bot left has been played.
+    pub(in crate::media) fn drained(&mut self) -> bool {
+        self.playout.drained() && !std::mem::replace(&mut self.drained, true)
+    }
+
+    /// Samples at 8000 Hz that real time is ahead of the line, when the call's clock stands at `ticked`.
+    pub(in crate::media) fn owed(&self, ticked: u64) -> u64 {
+        ticked.saturating_sub(self.base).saturating_sub(self.line)
+    }
+
+    /// The same for a driven line: nothing, unless its driver has failed it.
+    pub(in crate::media) fn owed_by_driver(&self, ticked: u64) -> u64 {
+        self.owed(ticked).saturating_sub(SLACK)
+    }
+
+    /// Hears samples of a driver, unless the line is far ahead of real time.
+    pub(in crate::media) fn follow(&mut self, samples: &[i16], elapsed: u64) {
+        if self.base + self.line > elapsed + SLACK {
+            return; // faster than real time for long: its surplus is dropped
+        }
+        self.hear(samples);
+    }
+
+    /// Hears samples at 8000 Hz.
+    pub(in crate::media) fn hear(&mut self, samples: &[i16]) {
+        self.line += samples.len() as u64;
+        self.dirty = true;
+        let mut converted = [0; 3 * Clock::BLOCK];
+        for piece in samples.chunks(Clock::BLOCK) {
+            let made = if self.rate == SampleRate::Hz8000 {
+                piece
+            } else {
+                let made = self.up.process(piece, &mut converted);
+                &converted[..made]
+            };
+            let lost = self.end.hear(made) as u64;
+            let counts = self.playout.counts_mut();
+            counts.heard += made.len() as u64 - lost;
+            counts.heard_lost += if self.orphan { 0 } else { lost };
+        }
+    }
+
+    /// Hears a key.
+    pub(in crate::media) fn digit(&mut self, told: Told) {
+        self.playout.digit(told);
+        self.report();
+    }
+
+    /// The session's wake-up, once, if there is something new and it sleeps.
+    pub(in crate::media) fn wake(&mut self) -> Option<Wake> {
+        std::mem::take(&mut self.dirty).then(|| self.end.wake()).flatten()
+    }
+
+    /// What was counted.
+    pub(in crate::media) fn counts(&self) -> &StreamCounts {
+        self.playout.counts()
+    }
+}

@@ -1,0 +1,334 @@
+//! The rings of one bot's stream: the only memory a media core and a session share.
+//!
+//! ```text
+//!  session (tokio)                                   media core
+//!    StreamEnd ──orders──► (audio, marks, clear) ──► CoreEnd
+//!              ◄──heard──  (samples at its rate) ──
+//!              ◄──told───  (marks, digits) ────────
+//!              ◄──spent──  (buffers played, freed on the session's side)
+//!              ◄ taken     (a number: samples that left the playout)
+//! ```
+//!
+//! The core never wakes anybody itself: it hands a `Wake` to its courier when the session sleeps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rtrb::{Consumer, Producer, RingBuffer};
+use tokio::sync::Notify;
+
+use super::bell::Bell;
+use super::{Play, StreamSpec, Told};
+use crate::units::SampleRate;
+
+/// Orders under way to the core; what waits beyond them waits with the session.
+pub(super) const ORDERS: usize = 256;
+/// Orders kept free for `Clear` and `Finish`, so that they pass when audio is refused.
+const KEPT_FREE: usize = 8;
+/// Marks and digits under way to the session.
+const TOLD: usize = 256;
+/// Buffers that may be with the core at once: no more come back than this ring holds.
+const SPENT: usize = 1024;
+/// Milliseconds of heard audio under way to the session.
+const HEARD_MS: u32 = 1000;
+
+/// Wakes a session's task. Fired by a courier.
+#[derive(Clone, Debug)]
+pub struct Wake(Arc<Notify>);
+
+impl Wake {
+    /// The session's `woken` resolves.
+    pub fn fire(&self) {
+        self.0.notify_one();
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    taken: AtomicU64,
+    bell: Bell,
+}
+
+/// The two ends of a stream's rings.
+pub(super) fn rings(spec: StreamSpec) -> (CoreEnd, StreamEnd) {
+    let (orders, order_queue) = RingBuffer::new(ORDERS);
+    let (heard_in, heard) = RingBuffer::new(spec.rate.samples(HEARD_MS));
+    let (told_in, told) = RingBuffer::new(TOLD);
+    let (spent_in, spent) = RingBuffer::new(SPENT);
+    let shared = Arc::new(Shared { taken: AtomicU64::new(0), bell: Bell::new() });
+    let notify = Arc::new(Notify::new());
+    let core = CoreEnd {
+        orders: order_queue,
+        heard: heard_in,
+        told: told_in,
+        spent: spent_in,
+        shared: Arc::clone(&shared),
+        wake: Wake(Arc::clone(&notify)),
+    };
+    let end = StreamEnd {
+        rate: spec.rate,
+        orders,
+        heard,
+        told,
+        spent,
+        shared,
+        notify,
+        away: 0,
+        refused: false,
+        finished: false,
+    };
+    (core, end)
+}
+
+/// The session's end of a stream port.
+#[derive(Debug)]
+pub struct StreamEnd {
+    rate: SampleRate,
+    orders: Producer<Play>,
+    heard: Consumer<i16>,
+    told: Consumer<Told>,
+    spent: Consumer<Vec<i16>>,
+    shared: Arc<Shared>,
+    notify: Arc<Notify>,
+    /// Buffers ordered that have not come back.
+    away: usize,
+    /// An order was given back: room is worth waking for.
+    refused: bool,
+    finished: bool,
+}
+
+impl StreamEnd {
+    /// Rate of `hear` and `play`.
+    pub fn rate(&self) -> SampleRate {
+        self.rate
+    }
+
+    /// Moves up to `out.len()` heard samples; 0: nothing now.
+    pub fn hear(&mut self, out: &mut [i16]) -> usize {
+        self.heard.pop_partial_slice(out).0.len()
+    }
+
+    /// Heard samples that wait.
+    pub fn heard(&self) -> usize {
+        self.heard.slots()
+    }
+
+    /// The next mark reached or digit pressed.
+    pub fn told(&mut self) -> Option<Told> {
+        self.told.pop().ok()
+    }
+
+    /// Leaves an order for the core.
+    ///
+    /// # Errors
+    /// The order itself when the ring is full: to be tried again after `woken`. Room is kept for `Clear` and
+    /// `Finish`, which pass while audio and marks are refused.
+    pub fn play(&mut self, order: Play) -> Result<(), Play> {
+        while self.spent().is_some() {}
+        let audio = matches!(order, Play::Audio(_));
+        let room = match order {
+            Play::Audio(_) => self.orders.slots() > KEPT_FREE && self.away < SPENT,
+            Play::Mark(_) => self.orders.slots() > KEPT_FREE,
+            Play::Clear | Play::Finish { .. } => true,
+        };
+        if !room {
+            self.refused = true;
+            return Err(order);
+        }
+        let finish = matches!(order, Play::Finish { .. });
+        match self.orders.push(order) {
+            Ok(()) => {
+                self.away += usize::from(audio);
+                self.finished |= finish;
+                Ok(())
+            }
+            Err(rtrb::PushError::Full(order)) => {
+                self.refused = true;
+                Err(order)
+            }
+        }
+    }
+
+    /// Samples of `Audio` orders that have left the playout, played or cleared: what is queued is what was
+    /// ordered less this.
+    pub fn taken(&self) -> u64 {
+        self.shared.taken.load(Ordering::Acquire)
+    }
+
+    /// A buffer whose samples are played, to be filled again or dropped. `play` drops those nobody fetched.
+    pub fn spent(&mut self) -> Option<Vec<i16>> {
+        let buffer = self.spent.pop().ok()?;
+        self.away = self.away.saturating_sub(1);
+        Some(buffer)
+    }
+
+    /// Whether the port is gone: nothing more is heard or told, and orders lead nowhere.
+    pub fn is_closed(&self) -> bool {
+        self.orders.is_abandoned()
+    }
+
+    /// Resolves when the media core left something (audio, marks, digits) or made room for a refused order; at
+    /// once if such is there already. May be dropped at any await.
+    pub async fn woken(&mut self) {
+        loop {
+            self.shared.bell.arm();
+            if self.something() {
+                self.shared.bell.disarm();
+                self.refused = false;
+                return;
+            }
+            self.notify.notified().await;
+        }
+    }
+
+    fn something(&self) -> bool {
+        let room = self.refused
+            && self.orders.slots() > KEPT_FREE
+            && self.away.saturating_sub(self.spent.slots()) < SPENT;
+        !self.heard.is_empty() || !self.told.is_empty() || room
+    }
+}
+
+/// The core's end: owned by a stream port.
+#[derive(Debug)]
+pub(super) struct CoreEnd {
+    orders: Consumer<Play>,
+    heard: Producer<i16>,
+    told: Producer<Told>,
+    spent: Producer<Vec<i16>>,
+    shared: Arc<Shared>,
+    wake: Wake,
+}
+
+impl CoreEnd {
+    /// The next order.
+    pub(super) fn order(&mut self) -> Option<Play> {
+        self.orders.pop().ok()
+    }
+
+    /// Orders up to and with the last `Clear` that waits: 0 if none does. Looks without taking.
+    pub(super) fn until_clear(&mut self) -> usize {
+        let waiting = self.orders.slots();
+        let Ok(chunk) = self.orders.read_chunk(waiting) else { return 0 };
+        let (head, tail) = chunk.as_slices();
+        let clear = |order: &Play| matches!(order, Play::Clear);
+        match tail.iter().rposition(clear) {
+            Some(at) => head.len() + at + 1,
+            None => head.iter().rposition(clear).map_or(0, |at| at + 1),
+        }
+    }
+
+    /// Whether the session's end was dropped and all it ordered is taken.
+    pub(super) fn abandoned(&self) -> bool {
+        // The order matters: what was pushed before the drop is seen after it.
+        self.orders.is_abandoned() && self.orders.is_empty()
+    }
+
+    /// Leaves heard samples; the number that found no room.
+    pub(super) fn hear(&mut self, samples: &[i16]) -> usize {
+        self.heard.push_partial_slice(samples).1.len()
+    }
+
+    /// Leaves a mark or digit; false: no room.
+    pub(super) fn tell(&mut self, told: Told) -> bool {
+        self.told.push(told).is_ok()
+    }
+
+    /// Sends a buffer home. There is room: `StreamEnd::play` lets no more out than the ring holds.
+    pub(super) fn spend(&mut self, buffer: Vec<i16>) {
+        let sent = self.spent.push(buffer);
+        debug_assert!(sent.is_ok(), "more buffers with the core than the ring home holds");
+    }
+
+    /// So many samples have left the playout.
+    pub(super) fn set_taken(&self, samples: u64) {
+        self.shared.taken.store(samples, Ordering::Release);
+    }
+
+    /// The session's wake-up, if it sleeps; to be fired by the courier.
+    pub(super) fn wake(&self) -> Option<Wake> {
+        self.shared.bell.ring().then(|| self.wake.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn spec() -> StreamSpec {
+        StreamSpec { rate: SampleRate::Hz8000, prebuffer: Duration::from_millis(60) }
+    }
+
+    #[test]
+    fn a_clear_passes_when_audio_is_refused() {
+        let (mut core, mut end) = rings(spec());
+        while end.play(Play::Audio(vec![1])).is_ok() {}
+        assert!(matches!(end.play(Play::Mark(1)), Err(Play::Mark(1))));
+        assert!(end.play(Play::Clear).is_ok());
+        assert_eq!(core.until_clear(), ORDERS - KEPT_FREE + 1);
+        while core.order().is_some() {}
+        assert!(end.play(Play::Mark(1)).is_ok());
+        assert_eq!(core.until_clear(), 0);
+    }
+
+    #[test]
+    fn no_more_buffers_are_out_than_can_come_home() {
+        let (mut core, mut end) = rings(spec());
+        let mut kept = Vec::new();
+        loop {
+            match end.play(Play::Audio(vec![1])) {
+                Ok(()) => match core.order() {
+                    Some(Play::Audio(buffer)) => kept.push(buffer),
+                    other => panic!("{other:?}"),
+                },
+                Err(order) => break drop(order),
+            }
+        }
+        assert_eq!(kept.len(), SPENT);
+        for buffer in kept {
+            core.spend(buffer);
+        }
+        assert!(end.play(Play::Audio(vec![1])).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_session_is_woken_once_a_sleep_and_only_then() {
+        let (mut core, mut end) = rings(spec());
+        assert!(core.wake().is_none(), "nobody sleeps yet");
+        let sleeper = tokio::spawn(async move {
+            end.woken().await;
+            end
+        });
+        tokio::task::yield_now().await;
+        core.hear(&[1, 2, 3]);
+        let wake = core.wake().expect("the session sleeps");
+        assert!(core.wake().is_none(), "one wake a sleep");
+        wake.fire();
+        let mut end = sleeper.await.expect("the session lives");
+        let mut out = [0; 8];
+        assert_eq!((end.hear(&mut out), &out[..3]), (3, &[1, 2, 3][..]));
+    }
+
+    #[tokio::test]
+    async fn room_wakes_only_those_who_were_refused() {
+        let (mut core, mut end) = rings(spec());
+        while end.play(Play::Mark(7)).is_ok() {}
+        assert!(!end.something());
+        assert!(core.order().is_some());
+        end.woken().await;
+        assert!(end.play(Play::Mark(8)).is_ok());
+        assert!(!end.something());
+    }
+
+    #[test]
+    fn a_dropped_session_is_noticed_when_all_it_ordered_is_taken() {
+        let (mut core, mut end) = rings(spec());
+        end.play(Play::Mark(1)).expect("room");
+        drop(end);
+        assert!(!core.abandoned());
+        assert!(core.order().is_some());
+        assert!(core.abandoned());
+    }
+}

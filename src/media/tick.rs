@@ -1,0 +1,228 @@
+//! The grid of wakes of a media core, and each call's own clock.
+//!
+//! ```text
+//!  sparse:  ───wait for a socket or the next due moment────►│run│───wait…
+//!  dense:   │run│─sleep to the next step─►│run│─sleep to the next step─►│run│      1 ms a step
+//! ```
+//!
+//! Wake-ups are what costs, so a core runs at most once a step for all its calls: while steps follow one another it
+//! sleeps from one to the next and finds all that came meanwhile; when few calls are up it waits for what comes.
+//! No clock is read here: the worker does.
+
+use std::time::{Duration, Instant};
+
+/// One step of the grid.
+pub const STEP: Duration = Duration::from_millis(1);
+/// Time of one sample of a graph, which runs at 8000 Hz.
+const SAMPLE: Duration = Duration::from_micros(125);
+
+/// How a worker is to pass the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// Until then, whatever comes.
+    Sleep(Instant),
+    /// Until something comes, or then; `None`: for ever.
+    Wait(Option<Instant>),
+}
+
+/// The grid of one core.
+#[derive(Debug)]
+pub struct Grid {
+    origin: Instant,
+    /// The last step that had work, and whether the one before had some too.
+    last: Option<u64>,
+    dense: bool,
+}
+
+impl Grid {
+    /// Steps are counted from `origin`.
+    pub fn new(origin: Instant) -> Self {
+        Self { origin, last: None, dense: false }
+    }
+
+    /// What to do until the next run, when the earliest moment anything is due is `due`.
+    pub fn pause(&self, now: Instant, due: Option<Instant>) -> Pause {
+        let next = self.start(self.step(now) + 1);
+        match due.map(|due| self.up(due)) {
+            _ if self.dense => Pause::Sleep(next),
+            Some(due) if due <= now => Pause::Sleep(next), // never twice a step
+            due => Pause::Wait(due),
+        }
+    }
+
+    /// After a wait: when this step had its run already, the moment to sleep on to.
+    pub fn hold(&self, now: Instant) -> Option<Instant> {
+        let step = self.step(now);
+        (self.last == Some(step)).then(|| self.start(step + 1))
+    }
+
+    /// A run is over, begun at `now`; `worked`: it had something to do.
+    pub fn ran(&mut self, now: Instant, worked: bool) {
+        let step = self.step(now);
+        self.dense = worked && self.last.is_some_and(|last| step <= last + 1);
+        if worked {
+            self.last = Some(step);
+        }
+    }
+
+    /// The first step's start that is not before `at`.
+    fn up(&self, at: Instant) -> Instant {
+        let step = self.step(at);
+        if self.start(step) >= at { self.start(step) } else { self.start(step + 1) }
+    }
+
+    fn step(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.origin).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn start(&self, step: u64) -> Instant {
+        self.origin + Duration::from_millis(step)
+    }
+}
+
+/// A call's clock: blocks of 20 ms, or of 10 ms while a packet time asks for it, their mean exact for ever.
+#[derive(Debug)]
+pub struct Clock {
+    origin: Instant,
+    ticked: u64,
+    block: usize,
+}
+
+impl Clock {
+    /// Longest run of blocks that makes up for lateness (R-121); what is beyond is passed over.
+    pub const CATCH_UP: u64 = 3;
+    /// Samples of an ordinary block, 20 ms.
+    pub const BLOCK: usize = 160;
+
+    /// The first block ends 20 ms from now.
+    pub fn new(now: Instant) -> Self {
+        Self { origin: now, ticked: 0, block: Self::BLOCK }
+    }
+
+    /// When the next block is due.
+    pub fn due(&self) -> Instant {
+        self.at(self.ticked + self.block as u64)
+    }
+
+    /// Takes the next block: samples ticked since the beginning, its own included.
+    pub fn tick(&mut self) -> u64 {
+        self.ticked += self.block as u64;
+        self.ticked
+    }
+
+    /// Blocks to pass over so that no more than `CATCH_UP` are due.
+    pub fn behind(&self, now: Instant) -> u64 {
+        let elapsed = now.saturating_duration_since(self.at(self.ticked)).as_nanos();
+        let due = elapsed / (SAMPLE.as_nanos() * self.block as u128);
+        u64::try_from(due).unwrap_or(u64::MAX).saturating_sub(Self::CATCH_UP)
+    }
+
+    /// Passes over so many blocks; the samples they would have had.
+    pub fn skip(&mut self, blocks: u64) -> u64 {
+        let samples = blocks.saturating_mul(self.block as u64);
+        self.ticked += samples;
+        samples
+    }
+
+    /// Samples of a block.
+    pub fn block(&self) -> usize {
+        self.block
+    }
+
+    /// From the next block on: 10 ms blocks, or 20.
+    pub fn set_short(&mut self, short: bool) {
+        self.block = if short { Self::BLOCK / 2 } else { Self::BLOCK };
+    }
+
+    /// Samples ticked since the beginning.
+    pub fn ticked(&self) -> u64 {
+        self.ticked
+    }
+
+    /// Samples of real time since the beginning.
+    pub fn elapsed(&self, now: Instant) -> u64 {
+        let samples = now.saturating_duration_since(self.origin).as_nanos() / SAMPLE.as_nanos();
+        u64::try_from(samples).unwrap_or(u64::MAX)
+    }
+
+    fn at(&self, samples: u64) -> Instant {
+        // 125 µs a sample, exactly.
+        self.origin + Duration::from_micros(samples * 125)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_core_without_calls_waits_for_ever() {
+        let origin = Instant::now();
+        assert_eq!(Grid::new(origin).pause(origin + 7 * MS, None), Pause::Wait(None));
+    }
+
+    #[test]
+    fn what_is_due_waits_for_the_grid() {
+        let origin = Instant::now();
+        let grid = Grid::new(origin);
+        let due = origin + Duration::from_micros(20_300);
+        assert_eq!(grid.pause(origin + 5 * MS, Some(due)), Pause::Wait(Some(origin + 21 * MS)));
+        assert_eq!(grid.pause(origin + 5 * MS, Some(origin + 20 * MS)), Pause::Wait(Some(origin + 20 * MS)));
+    }
+
+    #[test]
+    fn a_step_has_one_run() {
+        let origin = Instant::now();
+        let mut grid = Grid::new(origin);
+        grid.ran(origin + 5 * MS, true);
+        let later = origin + 5 * MS + MS / 2;
+        assert_eq!(grid.hold(later), Some(origin + 6 * MS));
+        assert_eq!(grid.hold(origin + 6 * MS), None);
+        assert_eq!(grid.pause(later, Some(later)), Pause::Wait(Some(origin + 6 * MS)));
+    }
+
+    #[test]
+    fn steps_that_follow_one_another_are_slept_through_whole() {
+        let origin = Instant::now();
+        let mut grid = Grid::new(origin);
+        grid.ran(origin + 5 * MS, true);
+        grid.ran(origin + 6 * MS, true);
+        let now = origin + 6 * MS + MS / 4;
+        assert_eq!(grid.pause(now, Some(origin + 30 * MS)), Pause::Sleep(origin + 7 * MS));
+        grid.ran(origin + 7 * MS, false);
+        assert_eq!(grid.pause(origin + 7 * MS, None), Pause::Wait(None));
+    }
+
+    #[test]
+    fn an_hour_of_blocks_is_an_hour() {
+        let origin = Instant::now();
+        let mut clock = Clock::new(origin);
+        for _ in 0..180_000 {
+            clock.tick();
+        }
+        assert_eq!(clock.due(), origin + Duration::from_secs(3600) + 20 * MS);
+        assert_eq!(clock.elapsed(origin + Duration::from_secs(3600)), clock.ticked());
+    }
+
+    #[test]
+    fn lateness_is_made_up_by_three_blocks_at_most() {
+        let origin = Instant::now();
+        let mut clock = Clock::new(origin);
+        assert_eq!(clock.behind(origin + 79 * MS), 0);
+        assert_eq!(clock.behind(origin + 200 * MS), 7);
+        assert_eq!(clock.skip(7), 7 * 160);
+        assert_eq!(clock.behind(origin + 200 * MS), 0);
+        assert_eq!(clock.due(), origin + 160 * MS);
+    }
+
+    #[test]
+    fn short_blocks_keep_the_time() {
+        let origin = Instant::now();
+        let mut clock = Clock::new(origin);
+        clock.tick();
+        clock.set_short(true);
+        assert_eq!((clock.due(), clock.block()), (origin + 30 * MS, 80));
+    }
+}

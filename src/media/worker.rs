@@ -1,0 +1,314 @@
+//! The loop of one core.
+//!
+//! ```text
+//!   ┌─► sleep by the grid ─► commands ─► sockets that have something ─► graphs with input or due ─► packets out ─┐
+//!   └──────────────── one wake-up of the courier, if anything was left for it ◄── events, wakes, spent things ◄──┘
+//! ```
+//!
+//! Opening and closing a port may allocate; a packet does not. Nothing is freed here that the courier can free.
+#![allow(clippy::disallowed_methods)] // one of the engine's threads: it reads the clock for its graphs
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::eventfd::EventFd;
+use rtrb::{Consumer, Producer};
+
+use super::bell::Bell;
+use super::counts::{Published, Tally};
+use super::graph::{Graph, Spent};
+use super::ring::Wake;
+use super::socket::{Inbox, Poll, send};
+use super::tick::{Grid, Pause};
+use super::{Command, Event, PortId, Spec};
+use crate::ids::{CallKey, Entropy};
+
+/// Batches read of one socket in one step, so that a flood on one call takes no time from the others.
+const BATCHES: usize = 4;
+/// How often the numbers are published.
+const PUBLISH: Duration = Duration::from_millis(100);
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// By a call.
+    Command(Command),
+    /// To close all and end.
+    Stop,
+}
+
+/// What a worker leaves for its courier.
+#[derive(Debug)]
+pub(super) enum Left {
+    Event(CallKey, Event),
+    Wake(Wake),
+    Spent(#[allow(dead_code)] Spent), // there to be dropped by the courier
+    Graph(#[allow(dead_code)] Box<Graph>),
+    /// Nothing follows.
+    Stopped,
+}
+
+/// A bell, and the descriptor that is written when it rings.
+#[derive(Clone, Debug)]
+pub(super) struct Doorbell {
+    pub(super) bell: Arc<Bell>,
+    pub(super) fd: Arc<EventFd>,
+}
+
+impl Doorbell {
+    /// After something was left.
+    pub(super) fn ring(&self) {
+        if self.bell.ring() {
+            let _ = self.fd.write(1); // fails only when it has been rung 2^64 times unheard
+        }
+    }
+}
+
+/// What a worker begins with.
+pub(super) struct Worker {
+    pub(super) commands: Consumer<Order>,
+    /// Rung by the courier.
+    pub(super) inbound: Doorbell,
+    pub(super) left: Producer<Left>,
+    /// Heard by the courier.
+    pub(super) outbound: Doorbell,
+    pub(super) poll: Poll,
+    pub(super) published: Arc<Published>,
+    pub(super) wait: Duration,
+    pub(super) chance: Entropy,
+}
+
+struct Call {
+    key: CallKey,
+    graph: Box<Graph>,
+    due: Option<Instant>,
+    /// It had input, or could not leave all it had to leave.
+    touched: bool,
+    closing: bool,
+}
+
+/// The calls of one core.
+struct Core {
+    inbox: Inbox,
+    calls: Vec<Option<Call>>,
+    places: HashMap<CallKey, usize>,
+    /// Of calls that are over, and of the core itself.
+    tally: Tally,
+    due: Option<Instant>,
+    publish: Instant,
+    stopping: bool,
+}
+
+impl Worker {
+    /// Runs until told to stop, or until the courier is gone.
+    pub(super) fn run(mut self) {
+        let origin = Instant::now();
+        let mut grid = Grid::new(origin);
+        let mut core = Core {
+            inbox: Inbox::new(),
+            calls: Vec::with_capacity(64),
+            places: HashMap::with_capacity(64),
+            tally: Tally::default(),
+            due: None,
+            publish: origin,
+            stopping: false,
+        };
+        loop {
+            self.pass_time(&grid, core.due);
+            let now = Instant::now();
+            let worked = core.step(&mut self, now);
+            grid.ran(now, worked);
+            let busy = Instant::now().saturating_duration_since(now);
+            core.tally.busy_ns += busy.as_nanos() as u64;
+            core.tally.runs += 1;
+            if worked {
+                self.outbound.ring();
+            }
+            if now >= core.publish || core.due.is_none() {
+                core.publish(&self.published, now);
+            }
+            let over = core.stopping && core.calls.iter().all(Option::is_none);
+            if self.commands.is_abandoned() || over && self.left.push(Left::Stopped).is_ok() {
+                return self.outbound.ring();
+            }
+        }
+    }
+
+    fn pass_time(&self, grid: &Grid, due: Option<Instant>) {
+        let now = Instant::now();
+        match grid.pause(now, due) {
+            Pause::Sleep(until) => std::thread::sleep(until.saturating_duration_since(now)),
+            Pause::Wait(until) => {
+                self.inbound.bell.arm();
+                if self.commands.is_empty() && !self.commands.is_abandoned() {
+                    self.poll.wait(until.map(|until| until.saturating_duration_since(now)));
+                }
+                self.inbound.bell.disarm();
+                let now = Instant::now();
+                if let Some(until) = grid.hold(now) {
+                    std::thread::sleep(until.saturating_duration_since(now));
+                }
+            }
+        }
+    }
+}
+
+impl Core {
+    /// One run; true: there was something to do.
+    fn step(&mut self, worker: &mut Worker, now: Instant) -> bool {
+        let mut worked = self.stopping;
+        while let Ok(order) = worker.commands.pop() {
+            worked = true;
+            match order {
+                Order::Command(command) => self.obey(worker, now, command),
+                Order::Stop => self.stop(),
+            }
+        }
+        worked |= self.read(&mut worker.poll, now);
+        self.due = None;
+        for at in 0..self.calls.len() {
+            let Some(call) = &mut self.calls[at] else { continue };
+            if call.touched || call.due.is_some_and(|due| due <= now) {
+                worked = true;
+                self.run(worker, now, at);
+            }
+            let due =
+                self.calls[at].as_ref().and_then(|call| if call.touched { Some(now) } else { call.due });
+            self.due = [self.due, due].into_iter().flatten().min();
+        }
+        worked
+    }
+
+    /// Gives the datagrams of the sockets that have some to their graphs.
+    fn read(&mut self, poll: &mut Poll, now: Instant) -> bool {
+        let mut any = false;
+        for token in poll.ready() {
+            any = true;
+            let Some(Some(call)) = self.calls.get_mut((token >> 8) as usize) else { continue };
+            let port = PortId { call: call.key, index: token as u8 };
+            for _ in 0..BATCHES {
+                let Some(socket) = call.graph.socket(port) else { break };
+                let more = self.inbox.read(socket);
+                let (inbox, graph) = (&self.inbox, &mut call.graph);
+                guard(&mut self.tally, graph, |graph| {
+                    for (from, bytes) in inbox.datagrams() {
+                        graph.datagram(now, port, from, bytes);
+                    }
+                });
+                call.touched = true;
+                if !more {
+                    break;
+                }
+            }
+        }
+        any
+    }
+
+    /// Runs a graph and takes away what it put out.
+    fn run(&mut self, worker: &mut Worker, now: Instant, at: usize) {
+        let Some(call) = &mut self.calls[at] else { return };
+        let graph = &mut call.graph;
+        guard(&mut self.tally, graph, |graph| graph.run(now));
+        while let Some(packet) = graph.transmit() {
+            let port = packet.port;
+            if packet.socket.is_some_and(|socket| !send(socket, packet.to, packet.bytes)) {
+                graph.send_failed(port);
+            }
+        }
+        call.due = graph.due();
+        call.closing |= graph.is_empty();
+        call.touched = !leave(call, &mut worker.left);
+        if call.closing && !call.touched && !worker.left.is_full() {
+            self.places.remove(&call.key);
+            if let Some(call) = self.calls[at].take() {
+                self.tally.add(&call.graph.tally());
+                let _ = worker.left.push(Left::Graph(call.graph)); // there is room
+            }
+        }
+    }
+
+    fn obey(&mut self, worker: &mut Worker, now: Instant, command: Command) {
+        let port = match &command {
+            Command::Open(port, _) | Command::Change(port, _) | Command::Close(port) => *port,
+            Command::Link(link) | Command::Unlink(link) => link.to,
+        };
+        let (poll, opens) = (&worker.poll, matches!(command, Command::Open(..)) && !self.stopping);
+        let at = match self.places.get(&port.call) {
+            Some(&at) => at,
+            None if opens => self.settle(port.call, Graph::new(now, worker.wait, worker.chance.fork())),
+            None => return, // for a call that is gone
+        };
+        let Some(Some(call)) = self.calls.get_mut(at) else { return };
+        let opens = matches!(&command, Command::Open(_, Spec::Rtp(..))) && call.graph.socket(port).is_none();
+        if let (Command::Close(_), Some(socket)) = (&command, call.graph.socket(port)) {
+            poll.remove(socket);
+        }
+        (call.touched, call.closing) = (true, false);
+        guard(&mut self.tally, &mut call.graph, |graph| graph.apply(now, command));
+        if let (true, Some(socket)) = (opens, call.graph.socket(port))
+            && poll.add(socket, (at as u64) << 8 | u64::from(port.index)).is_err()
+        {
+            self.tally.faults += 1; // deaf: the call learns it by `Closed`
+            call.graph.apply(now, Command::Close(port));
+        }
+    }
+
+    fn settle(&mut self, key: CallKey, graph: Graph) -> usize {
+        let call = Call { key, graph: Box::new(graph), due: None, touched: true, closing: false };
+        let at = match self.calls.iter().position(Option::is_none) {
+            Some(at) => {
+                self.calls[at] = Some(call);
+                at
+            }
+            None => {
+                self.calls.push(Some(call));
+                self.calls.len() - 1
+            }
+        };
+        self.places.insert(key, at);
+        at
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        for call in self.calls.iter_mut().flatten() {
+            call.graph.close_all();
+            call.touched = true;
+        }
+    }
+
+    fn publish(&mut self, published: &Published, now: Instant) {
+        self.publish = now + PUBLISH;
+        let mut tally = self.tally;
+        for call in self.calls.iter().flatten() {
+            tally.graphs += 1;
+            tally.add(&call.graph.tally());
+        }
+        published.set(&tally);
+    }
+}
+
+/// R-2: a fault in one call ends that call only; it is told by the `Closed` of its ports.
+fn guard(tally: &mut Tally, graph: &mut Graph, act: impl FnOnce(&mut Graph)) {
+    if catch_unwind(AssertUnwindSafe(|| act(graph))).is_err() {
+        tally.faults += 1;
+        let _ = catch_unwind(AssertUnwindSafe(|| graph.close_all()));
+    }
+}
+
+/// Leaves what a graph tells; false: the ring is full, the rest is to be left at the next step.
+fn leave(call: &mut Call, left: &mut Producer<Left>) -> bool {
+    let (key, graph) = (call.key, &mut call.graph);
+    while !left.is_full() {
+        let next = graph
+            .event()
+            .map(|event| Left::Event(key, event))
+            .or_else(|| graph.wake().map(Left::Wake))
+            .or_else(|| graph.spent().map(Left::Spent));
+        let Some(next) = next else { return true };
+        let _ = left.push(next); // there is room
+    }
+    false
+}

@@ -1,0 +1,20 @@
+//! RTP (RFC 3550, 3551) and its events (RFC 4733) as pure state machines. Time is an argument, buffers are
+//! the caller's, nothing allocates after construction.
+//!
+//! ```text
+//!  datagram ─► Packet::read ─► latch ─► receiver (counts) ─► jitter ─► one gapless line
+//!                                └────────► digits ─► keys; jitter is told of them too: they share numbers
+//!  audio ─► sender (pace, numbers) ─► datagram
+//! ```
+//!
+//! What it deliberately does not know: sockets, codecs' meaning, who hears what.
+
+pub mod digits;
+pub mod jitter;
+pub mod latch;
+pub mod packet;
+pub mod receiver;
+pub mod sender;
+
+pub use jitter::JitterBuffer;
+pub use packet::Packet;
