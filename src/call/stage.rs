@@ -61,10 +61,8 @@ impl Call {
                 return self.no_stream(now, None, Disposition::Throttled, StreamError::Throttled);
             }
         };
-        let (port, end) = media::pair(StreamSpec {
-            rate: url.rate(),
-            prebuffer: self.config.stream.playout_prebuffer,
-        });
+        let (port, end) =
+            media::pair(StreamSpec { rate: url.rate(), prebuffer: self.config.stream.playout_prebuffer });
         let id = PortId { call: self.key, index: self.next_port };
         self.next_port = self.next_port.wrapping_add(1).max(1); // 0 is the caller's
         let start = stream::Start {

@@ -41,7 +41,10 @@ pub async fn watchdog(progress: impl Fn() -> bool) {
         if progress() {
             tell(&[NotifyState::Watchdog]);
         } else {
-            tracing::error!(cause = "no_progress", "signalling, media or timers stand still: the watchdog is not fed");
+            tracing::error!(
+                cause = "no_progress",
+                "signalling, media or timers stand still: the watchdog is not fed"
+            );
         }
     }
 }
