@@ -1,7 +1,11 @@
 //! The command line: one file a command. Exit codes: 0 good; 1 the thing asked for failed; 2 usage; 3 configuration
 //! refused; 4 daemon not reachable.
 
+pub mod bot;
+pub mod call;
 mod check;
+pub mod demo;
+mod in_process;
 mod meaning;
 mod serve;
 mod version;
@@ -28,6 +32,9 @@ struct Line {
 enum Command {
     Serve(serve::Args),
     Check(check::Args),
+    Demo(demo::Args),
+    Bot(bot::Args),
+    Call(call::Args),
     Version(version::Args),
 }
 
@@ -51,6 +58,9 @@ pub fn main() -> ExitCode {
     match line.command {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Demo(args) => demo::run_with(args, in_process::start),
+        Command::Bot(args) => bot::run(args),
+        Command::Call(args) => call::run(args),
         Command::Version(args) => version::run(args),
     }
 }
