@@ -7,6 +7,8 @@
 mod dial;
 mod line;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::future::Future;
