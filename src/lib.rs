@@ -25,9 +25,9 @@
 pub mod api;
 pub mod audio;
 pub mod call;
-// pub mod cli;
+pub mod cli;
 pub mod config;
-// pub mod daemon;
+pub mod daemon;
 pub mod flow;
 pub mod ids;
 pub mod lab;

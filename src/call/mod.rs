@@ -20,7 +20,7 @@ mod config;
 mod ending;
 mod input;
 pub mod intake;
-// pub mod io;
+pub mod io;
 mod leg;
 mod offer;
 mod output;
