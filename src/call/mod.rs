@@ -41,6 +41,7 @@ use std::time::Instant;
 pub use config::{Config, Identity, Privacy, Ring, Trunk, UuiDecode, UuiSource};
 pub use input::Input;
 pub use output::{Opening, Output};
+pub use record::refused;
 pub use request::Request;
 
 use admission::{Admission, CallPermit};

@@ -19,7 +19,8 @@ pub fn run(config: Config) -> ExitCode {
         tracing::warn!(cause = "configuration", "{note}");
     }
     // the control plane has the cores the media plane leaves
-    let threads = available_parallelism().map_or(1, usize::from).saturating_sub(config.media.cores.len()).max(1);
+    let threads =
+        available_parallelism().map_or(1, usize::from).saturating_sub(config.media.cores.len()).max(1);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,

@@ -25,7 +25,7 @@ use self::socket::{Socket, Step};
 use super::connect::Attempts;
 use super::session::Input;
 use super::{BotUrl, Command, Config, Direction, Egress, Event, Session, Start, StartStyle, Stop};
-use crate::media::{Play, Told};
+use crate::media::{Play, StreamEnd, Told};
 use crate::telemetry::metrics;
 
 pub use tls::{Connector, Trust, TrustError};
@@ -52,11 +52,33 @@ pub trait Audio: Send {
     fn woken(&mut self) -> impl Future<Output = ()> + Send;
 }
 
+impl Audio for StreamEnd {
+    fn hear(&mut self, out: &mut [i16]) -> usize {
+        self.hear(out)
+    }
+
+    fn told(&mut self) -> Option<Told> {
+        self.told()
+    }
+
+    fn play(&mut self, order: Play) -> Result<(), Play> {
+        self.play(order)
+    }
+
+    fn taken(&self) -> u64 {
+        self.taken()
+    }
+
+    fn woken(&mut self) -> impl Future<Output = ()> + Send {
+        self.woken()
+    }
+}
+
 /// Sees every text message, as it is written or read.
 pub type Trace = Arc<dyn Fn(Direction, &str) + Send + Sync>;
 
 /// A stream to be opened.
-pub struct Open<A> {
+pub struct Open<A = StreamEnd> {
     /// What every stream keeps to.
     pub config: Arc<Config>,
     /// The bot.
