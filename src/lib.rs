@@ -27,6 +27,7 @@ pub mod audio;
 pub mod call;
 pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod flow;
 pub mod ids;
 pub mod lab;

@@ -14,7 +14,8 @@ use super::{Beginning, Call, Config, Input, Opening, Output, Request, intake, re
 use crate::ids::{CallKey, CallSid, Entropy, PortId};
 use crate::media::{self, Engine, Lane};
 use crate::sip::{self, Incoming};
-use crate::stream::{self, Connector};
+use crate::stream::io::{Connector, Trace};
+use crate::stream::{self, Egress, StartStyle};
 use crate::telemetry::metrics;
 
 /// Ports a call may have had: what is closed after a fault of ours.
@@ -35,7 +36,7 @@ pub struct Wires {
     /// Who may come in.
     pub admission: Admission,
     /// Sees every message on a bot's socket, if someone looks.
-    pub trace: Option<stream::Trace>,
+    pub trace: Option<Trace>,
 }
 
 /// Where calls begin.
@@ -228,8 +229,12 @@ impl Driver {
         let (commands, receiver) = mpsc::channel(4);
         self.stream = Some(commands);
         let slot = self.slot.clone();
+        let bot = url.host().to_owned();
         let open = stream::io::Open {
             config: self.stream_config.clone(),
+            frame_ms: self.stream_config.frame_ms,
+            style: StartStyle::default(),
+            egress: Egress::Configured, // the URL stands in a route
             connector: self.wires.connector.clone(),
             trace: self.wires.trace.clone(),
             url,
@@ -239,11 +244,16 @@ impl Driver {
         tokio::spawn(async move {
             let told = slot.clone();
             let run = tokio::spawn(stream::io::run(open, receiver, move |event| {
+                count(&bot, &event);
                 told.put(Input::Stream(sid, event));
             }));
             if run.await.is_err() {
                 metrics::call_panicked();
-                let outcome = Box::new(stream::Outcome::internal(sid));
+                let outcome = Box::new(super::stage::failed(
+                    Some(sid),
+                    stream::Disposition::ConnectionLost,
+                    stream::StreamError::Internal,
+                ));
                 slot.put(Input::Stream(sid, stream::Event::Ended(outcome)));
             }
             drop(permit);
@@ -267,6 +277,18 @@ fn finished(wires: &Wires, cdr: &Cdr) {
     if line.map_or(true, |line| wires.cdrs.try_send(line).is_err()) {
         tracing::error!(call = %cdr.call_sid, cause = "cdr_queue_full", "a call record could not be written");
         metrics::cdr_failed();
+    }
+}
+
+fn count(bot: &str, event: &stream::Event) {
+    match event {
+        stream::Event::Up { connect, .. } => metrics::stream_connect(bot, *connect),
+        stream::Event::Ended(outcome) => {
+            if let Some(first) = outcome.figures.first_audio {
+                metrics::stream_first_audio(bot, first);
+            }
+        }
+        stream::Event::FirstAudio | stream::Event::QueueFull => {}
     }
 }
 

@@ -196,7 +196,8 @@ impl Line {
         (self.told, self.heard, self.said, self.gap) = (now, 0, 0, Duration::ZERO);
         let gap_ms = gap.as_secs_f64() * 1000.0;
         let warning = if gap > GAP { "   ! gap" } else { "" };
-        (heard + said > 0).then(|| format!("media  in {heard}, out {said}, longest gap {gap_ms:.0} ms{warning}"))
+        (heard + said > 0)
+            .then(|| format!("media  in {heard}, out {said}, longest gap {gap_ms:.0} ms{warning}"))
     }
 }
 

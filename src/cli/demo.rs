@@ -106,8 +106,12 @@ where
 {
     let state = prepare(&args.out).map_err(|error| format!("{}: {error}", args.out.display()))?;
     let ladder = Ladder::followed(|line| println!("{line}"));
-    let config =
-        bot::Config { tls: true, script: scene::bot(), observer: ladder.watching(), ..bot::Config::default() };
+    let config = bot::Config {
+        tls: true,
+        script: scene::bot(),
+        observer: ladder.watching(),
+        ..bot::Config::default()
+    };
     let bot = Bot::start(config).await.map_err(|error| format!("bot: {error}"))?;
     let ca_file = state.join("bot-certificate.pem");
     let certificate = bot.certificate().ok_or("bot: no certificate")?;
@@ -126,7 +130,9 @@ where
     write(&args.out, &case, &verdict, &ladder, cdr)?;
     print(&verdict, &args.out);
     if args.keep {
-        println!("\nup until interrupted: streamkit call sip:1000@{sip} --header 'X-Exotel-AccountSid: {ACCOUNT}'");
+        println!(
+            "\nup until interrupted: streamkit call sip:1000@{sip} --header 'X-Exotel-AccountSid: {ACCOUNT}'"
+        );
         drop(tokio::signal::ctrl_c().await);
     } else {
         drop(std::fs::remove_dir_all(&state)); // scratch; what is left is left
@@ -150,7 +156,8 @@ fn prepare(out: &Path) -> std::io::Result<PathBuf> {
 async fn scene_with(sip: SocketAddr, ladder: &Ladder, seconds: Option<u64>) -> Result<Record, String> {
     let config = Config { bind: Ipv4Addr::LOCALHOST.into(), ..Config::default() };
     let caller = Caller::start(config).await.map_err(|error| format!("caller: {error}"))?;
-    let mut dial = Dial::to(format!("sip:01512340321@{sip}")).header("X-Exotel-AccountSid", ACCOUNT).on(ladder);
+    let mut dial =
+        Dial::to(format!("sip:01512340321@{sip}")).header("X-Exotel-AccountSid", ACCOUNT).on(ladder);
     dial.from = Some("sip:08061234509@127.0.0.1".to_owned());
     for (name, _, value) in scene::HEADERS {
         dial = dial.header(name, value);
@@ -174,7 +181,13 @@ async fn told(bot: &Bot) -> Transcript {
     calls.into_iter().next_back().unwrap_or_default()
 }
 
-fn write(out: &Path, case: &Case<'_>, verdict: &Verdict, ladder: &Ladder, cdr: Option<Value>) -> Result<(), String> {
+fn write(
+    out: &Path,
+    case: &Case<'_>,
+    verdict: &Verdict,
+    ladder: &Ladder,
+    cdr: Option<Value>,
+) -> Result<(), String> {
     let failed = |name: &str, error: &dyn std::fmt::Display| format!("{}: {error}", out.join(name).display());
     let caller = case.record.audio.heard.sound(true);
     caller.write(&out.join("caller-heard.wav")).map_err(|e| failed("caller-heard.wav", &e))?;

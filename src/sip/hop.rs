@@ -69,7 +69,9 @@ mod tests {
 
     #[test]
     fn nothing_is_sent_to_nobody_or_everybody() {
-        for refused in ["0.0.0.0:5060", "255.255.255.255:5060", "239.1.1.1:5060", "[ff02::1]:5060", "192.0.2.1:0"] {
+        for refused in
+            ["0.0.0.0:5060", "255.255.255.255:5060", "239.1.1.1:5060", "[ff02::1]:5060", "192.0.2.1:0"]
+        {
             assert!(!may_be_sent_to(refused.parse().unwrap()), "{refused}");
         }
         assert!(may_be_sent_to("192.0.2.1:5060".parse().unwrap()));
@@ -78,7 +80,9 @@ mod tests {
 
     #[test]
     fn private_addresses_are_those_of_one_site() {
-        for private in ["10.1.1.1", "172.31.0.1", "192.168.0.1", "100.64.0.1", "169.254.1.1", "fe80::1", "fd00::1"] {
+        for private in
+            ["10.1.1.1", "172.31.0.1", "192.168.0.1", "100.64.0.1", "169.254.1.1", "fe80::1", "fd00::1"]
+        {
             assert!(is_private(private.parse().unwrap()), "{private}");
         }
         for public in ["192.0.2.1", "100.128.0.1", "172.32.0.1", "2001:db8::1"] {

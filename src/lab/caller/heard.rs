@@ -232,7 +232,8 @@ mod tests {
     fn heard(packets: &[(u16, u64)]) -> Heard {
         let (start, mut heard) = (Instant::now(), Heard::default());
         for &(n, late) in packets {
-            let (seq, timestamp) = (65_530u16.wrapping_add(n), 4_294_967_000u32.wrapping_add(u32::from(n) * 160));
+            let (seq, timestamp) =
+                (65_530u16.wrapping_add(n), 4_294_967_000u32.wrapping_add(u32::from(n) * 160));
             let payload = [n as u8; 160];
             let packet =
                 Packet { payload_type: 0, marker: n == 0, seq, timestamp, ssrc: Ssrc(7), payload: &payload };

@@ -219,7 +219,8 @@ impl Caller {
         let socket = pacer::socket(ip)?;
         let media = socket.local_addr()?;
         let shown = dial.media_via.map_or(media, |via| via.far);
-        let wish = Wish { codecs: dial.codecs.clone(), telephone_event: dial.telephone_event, ..Wish::new(shown) };
+        let wish =
+            Wish { codecs: dial.codecs.clone(), telephone_event: dial.telephone_event, ..Wish::new(shown) };
         let (mut session, rtp) = inner.chance();
         let offer = sdp::offer(&mut session, &wish);
         let leg = LegId(inner.legs.fetch_add(1, Relaxed));
@@ -231,7 +232,8 @@ impl Caller {
         let seen = Arc::<Mutex<Vec<SipSeen>>>::default();
         let sink = Sink::new(events, seen.clone(), dial.ladder.clone());
         let (progress, watched) = watch::channel(Progress::default());
-        let desk = call::Desk { inner: inner.clone(), leg, wish, session, media_via: dial.media_via, progress };
+        let desk =
+            call::Desk { inner: inner.clone(), leg, wish, session, media_via: dial.media_via, progress };
         tokio::spawn(desk.attend(told));
         let from = dial.from.unwrap_or_else(|| format!("sip:caller@{}", SocketAddr::new(ip, inner.port)));
         let (uri, headers, trunk) = (dial.uri, dial.headers, TrunkId(0));
@@ -270,7 +272,10 @@ fn check_headers(headers: &[(String, String)]) -> Result<(), DialError> {
         let token = |b: u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b);
         name.is_empty() || !name.bytes().all(token) || value.chars().any(char::is_control)
     };
-    headers.iter().find(bad).map_or(Ok(()), |(name, _)| Err(DialError::Header(name.escape_default().to_string())))
+    headers
+        .iter()
+        .find(bad)
+        .map_or(Ok(()), |(name, _)| Err(DialError::Header(name.escape_default().to_string())))
 }
 
 /// Where the call goes, and how.

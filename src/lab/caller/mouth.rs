@@ -258,7 +258,8 @@ mod tests {
         let events: Vec<_> = packets.iter().flatten().filter(|p| p.0 == 101).collect();
         assert!(events.len() >= 5, "{}", events.len());
         assert!(events.iter().all(|e| e.1 == 0 && e.2[0] == 5));
-        let (at, after) = packets.iter().enumerate().filter_map(|(n, p)| Some((n, p.as_ref()?))).next_back().unwrap();
+        let (at, after) =
+            packets.iter().enumerate().filter_map(|(n, p)| Some((n, p.as_ref()?))).next_back().unwrap();
         assert_eq!((after.0, after.1 as usize), (8, at * 160));
     }
 

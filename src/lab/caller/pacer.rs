@@ -175,7 +175,8 @@ fn run(orders: &Receiver<Order>) {
                 due.push(Reverse((line.speak(now), id)));
             }
         }
-        let rest = due.peek().map_or(Duration::from_millis(200), |next| next.0.0.saturating_duration_since(now));
+        let rest =
+            due.peek().map_or(Duration::from_millis(200), |next| next.0.0.saturating_duration_since(now));
         thread::park_timeout(rest);
     }
 }
@@ -221,13 +222,9 @@ fn receive(socket: &UdpSocket, now: Instant) -> Option<(Instant, usize, [u8; 204
     let mut buffer = [0; 2048];
     let mut space = cmsg_space!(TimeSpec);
     let mut slices = [IoSliceMut::new(&mut buffer)];
-    let got = recvmsg::<SockaddrStorage>(
-        socket.as_raw_fd(),
-        &mut slices,
-        Some(&mut space),
-        MsgFlags::MSG_DONTWAIT,
-    )
-    .ok()?;
+    let got =
+        recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_DONTWAIT)
+            .ok()?;
     let length = got.bytes;
     let stamp = got.cmsgs().ok()?.find_map(|message| match message {
         ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
@@ -262,7 +259,8 @@ mod tests {
     #[test]
     fn two_lines_hear_each_other() {
         let terms = Terms { law: G711::Mu, payload_type: 0, telephone_event: None, ptime_ms: 20 };
-        let sockets = [socket(Ipv4Addr::LOCALHOST.into()).unwrap(), socket(Ipv4Addr::LOCALHOST.into()).unwrap()];
+        let sockets =
+            [socket(Ipv4Addr::LOCALHOST.into()).unwrap(), socket(Ipv4Addr::LOCALHOST.into()).unwrap()];
         let places = [sockets[0].local_addr().unwrap(), sockets[1].local_addr().unwrap()];
         let pacer = Pacer::start().unwrap();
         let [a, b] = sockets;

@@ -15,7 +15,9 @@ use super::Config;
 use crate::ids::{Entropy, LegId};
 use crate::lab::ladder::{Kind, Ladder, Party};
 use crate::sip::message::{Framed, Framer};
-use crate::sip::{self, Command, Dial, Endpoint, Event, Hop, Input, Octets, Output, Strangers, Transport, Trunk};
+use crate::sip::{
+    self, Command, Dial, Endpoint, Event, Hop, Input, Octets, Output, Strangers, Transport, Trunk,
+};
 
 /// Messages kept a call.
 const KEPT: usize = 2000;
@@ -51,7 +53,11 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    pub(super) fn new(events: mpsc::Sender<Event>, seen: Arc<Mutex<Vec<SipSeen>>>, ladder: Option<Ladder>) -> Self {
+    pub(super) fn new(
+        events: mpsc::Sender<Event>,
+        seen: Arc<Mutex<Vec<SipSeen>>>,
+        ladder: Option<Ladder>,
+    ) -> Self {
         Self { events, seen, ladder }
     }
 
@@ -59,7 +65,8 @@ impl Sink {
         let text = String::from_utf8_lossy(bytes);
         let line = text.lines().next().unwrap_or_default().to_owned();
         if let Some(ladder) = &self.ladder {
-            let way = if sent { (Party::Caller, Party::StreamKit) } else { (Party::StreamKit, Party::Caller) };
+            let way =
+                if sent { (Party::Caller, Party::StreamKit) } else { (Party::StreamKit, Party::Caller) };
             ladder.tell(at, way, Kind::Message, label(&line, &text), text.as_ref());
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -151,7 +158,8 @@ impl Wire {
     pub(super) async fn run(mut self, mut asks: mpsc::Receiver<Ask>) {
         let mut buffer = vec![0; 65_535];
         loop {
-            let wake = self.endpoint.poll_timeout().unwrap_or_else(|| Instant::now() + Duration::from_secs(60));
+            let wake =
+                self.endpoint.poll_timeout().unwrap_or_else(|| Instant::now() + Duration::from_secs(60));
             let udp = self.udp.clone();
             tokio::select! {
                 got = udp.recv_from(&mut buffer) => {
@@ -294,7 +302,8 @@ fn call_id(bytes: &[u8]) -> Option<String> {
     let named = |line: &str| {
         let (name, value) = line.split_once(':')?;
         let name = name.trim_end();
-        (name.eq_ignore_ascii_case("call-id") || name.eq_ignore_ascii_case("i")).then(|| value.trim().to_owned())
+        (name.eq_ignore_ascii_case("call-id") || name.eq_ignore_ascii_case("i"))
+            .then(|| value.trim().to_owned())
     };
     text.lines().skip(1).take_while(|line| !line.is_empty()).find_map(named)
 }

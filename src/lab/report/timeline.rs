@@ -76,7 +76,7 @@ fn lane<'a>(
             out,
             "<line class=\"{class}\" x1=\"{place:.1}\" x2=\"{place:.1}\" y1=\"{:.1}\" y2=\"{:.1}\"><title>{:.3} s {title}</title></line>",
             top + 4.0,
-            top + LANE * f64::from(rows) - 4.0,
+            top + LANE * rows as f64 - 4.0,
             rung.at.as_secs_f64(),
         )?;
         let width = 9.0 + 6.3 * label.chars().count() as f64;

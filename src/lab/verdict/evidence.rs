@@ -63,7 +63,8 @@ impl Evidence {
         let (ear, bot) = (heard.sound(true), &case.transcript.heard);
         let caller_begins = heard.begins();
         let listen = |said: Sound| find(&ear, caller_begins?, &said);
-        let bot_heard = case.transcript.begins().and_then(|begins| find(bot, begins, &Speech::Caller.sound()));
+        let bot_heard =
+            case.transcript.begins().and_then(|begins| find(bot, begins, &Speech::Caller.sound()));
         let said = TOLD.map(|speech| match speech {
             Speech::Story => speech.sound().part(Duration::ZERO, STORY_PART),
             _ => speech.sound(),
@@ -74,15 +75,21 @@ impl Evidence {
         let greeted = case.transcript.marks().first().map(|(at, _)| *at);
         let mark_after_ms = caller_heard[0].as_ref().zip(greeted).map(|(greeting, mark)| {
             let end = greeting.at + greeting.long;
-            (mark.saturating_duration_since(end).as_secs_f64() - end.saturating_duration_since(mark).as_secs_f64())
+            (mark.saturating_duration_since(end).as_secs_f64()
+                - end.saturating_duration_since(mark).as_secs_f64())
                 * 1000.0
         });
         Self {
             times: case.record.times,
             started: case.transcript.started,
-            first_audio: heard.first_sound().zip(first_sent).map(|(heard, sent)| heard.saturating_duration_since(sent)),
+            first_audio: heard
+                .first_sound()
+                .zip(first_sent)
+                .map(|(heard, sent)| heard.saturating_duration_since(sent)),
             clear: caller_begins.and_then(|begins| clear(case, &ear, begins)),
-            to_bot: spoken.zip(bot_heard.as_ref()).map(|(said, heard)| heard.at.saturating_duration_since(said.from)),
+            to_bot: spoken
+                .zip(bot_heard.as_ref())
+                .map(|(said, heard)| heard.at.saturating_duration_since(said.from)),
             bot_heard,
             echo: listen(Speech::Caller.sound()),
             caller_heard,

@@ -80,7 +80,8 @@ impl Verdict {
     /// Everything as JSON; `cdr` is what the daemon itself wrote of the call, if it is known.
     pub fn json(&self, case: &Case<'_>, rungs: &[Rung], cdr: Option<Value>) -> Value {
         let quality = case.record.audio.heard.quality();
-        let check = |c: &Check| json!({"name": c.name, "found": c.found, "wanted": c.wanted, "holds": c.holds});
+        let check =
+            |c: &Check| json!({"name": c.name, "found": c.found, "wanted": c.wanted, "holds": c.holds});
         let rung = |r: &Rung| {
             let (from, to) = (format!("{:?}", r.from).to_lowercase(), format!("{:?}", r.to).to_lowercase());
             json!({"at_ms": r.at.as_secs_f64() * 1000.0, "from": from, "to": to, "what": r.label, "detail": r.detail})

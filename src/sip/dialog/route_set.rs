@@ -77,7 +77,8 @@ impl Route {
 /// A Request-URI has neither header fields nor a method parameter (§12.2.1.1, §19.1.1).
 fn without_headers(uri: &Uri) -> String {
     let text = uri.as_str();
-    let text = if uri.has_headers() { text.rsplit_once('?').map_or(text, |(before, _)| before) } else { text };
+    let text =
+        if uri.has_headers() { text.rsplit_once('?').map_or(text, |(before, _)| before) } else { text };
     let kept = text.split(';').filter(|part| !part.to_ascii_lowercase().starts_with("method="));
     kept.collect::<Vec<_>>().join(";")
 }
@@ -119,7 +120,9 @@ mod tests {
 
     #[test]
     fn a_strict_router_finds_itself_in_the_request_uri() {
-        let set = RouteSet::of_request(&invite("Record-Route: <sip:p1.example;method=INVITE;a=1>, <sip:p2.example>\r\n"));
+        let set = RouteSet::of_request(&invite(
+            "Record-Route: <sip:p1.example;method=INVITE;a=1>, <sip:p2.example>\r\n",
+        ));
         let target = target();
         let routes = ["<sip:p2.example>", "<sip:a@192.0.2.9>"];
         assert_eq!(

@@ -23,8 +23,10 @@ const SOURCES: usize = 4096;
 pub(super) fn trunk_of(trunks: &[Arc<Trunk>], transport: Transport, source: IpAddr) -> Option<TrunkId> {
     let source = source.to_canonical();
     let mut best: Option<(u8, usize)> = None;
-    for (index, trunk) in trunks.iter().enumerate().filter(|(_, trunk)| trunk.transports.contains(&transport)) {
-        let narrowest = trunk.peers.iter().filter(|net| net.contains(&source)).map(|net| net.prefix_len()).max();
+    for (index, trunk) in trunks.iter().enumerate().filter(|(_, trunk)| trunk.transports.contains(&transport))
+    {
+        let narrowest =
+            trunk.peers.iter().filter(|net| net.contains(&source)).map(|net| net.prefix_len()).max();
         if let Some(prefix) = narrowest
             && best.is_none_or(|(best, _)| prefix > best)
         {

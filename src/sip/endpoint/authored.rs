@@ -7,10 +7,10 @@ use super::access::is_of_trunk;
 use super::leg::Leg;
 use super::{Endpoint, Hop, Way};
 use crate::ids::TrunkId;
-use crate::sip::{Transport, Trunk};
 use crate::sip::dialog::Dialog;
 use crate::sip::hop;
 use crate::sip::message::{Message, Method, Request, Response, response_destination};
+use crate::sip::{Transport, Trunk};
 use crate::telemetry::metrics;
 
 /// Methods we serve. UPDATE without SDP is served too, but to list it would have peers move media by it.
@@ -44,7 +44,13 @@ impl Endpoint {
     }
 
     /// The beginning of an answer to a request that came over `hop`.
-    pub(super) fn answer<'m>(&self, request: &'m Message, status: u16, hop: Hop, trunk: Option<TrunkId>) -> Response<'m> {
+    pub(super) fn answer<'m>(
+        &self,
+        request: &'m Message,
+        status: u16,
+        hop: Hop,
+        trunk: Option<TrunkId>,
+    ) -> Response<'m> {
         let response = Response::to(request, status).source(hop.remote, self.force_rport(trunk));
         if self.config.user_agent.is_empty() || trunk.is_none() || status == 100 {
             return response;
@@ -82,7 +88,12 @@ impl Endpoint {
     }
 
     /// A request of ours in a dialog, numbered, and where it goes. INVITE's number is its ACK's.
-    pub(super) fn request(&mut self, dialog: &mut Dialog, trunk: &Trunk, method: Method) -> (Request, Way, String) {
+    pub(super) fn request(
+        &mut self,
+        dialog: &mut Dialog,
+        trunk: &Trunk,
+        method: Method,
+    ) -> (Request, Way, String) {
         let seq = if method == Method::Ack { dialog.local_seq() } else { dialog.next_seq() };
         let (way, branch) = (self.way_to(dialog, trunk), self.branch());
         let aim = dialog.aim();
@@ -111,12 +122,13 @@ impl Endpoint {
         let hop = dialog.hop;
         let aim = dialog.aim();
         let Some(ip) = aim.next_hop.host_ip() else { return hop.into() };
-        let transport = match aim.next_hop.param("transport").as_deref().map(str::to_ascii_lowercase).as_deref() {
-            Some("udp") => Transport::Udp,
-            Some("tcp") => Transport::Tcp,
-            Some("tls") => Transport::Tls,
-            _ => hop.transport,
-        };
+        let transport =
+            match aim.next_hop.param("transport").as_deref().map(str::to_ascii_lowercase).as_deref() {
+                Some("udp") => Transport::Udp,
+                Some("tcp") => Transport::Tcp,
+                Some("tls") => Transport::Tls,
+                _ => hop.transport,
+            };
         let to = SocketAddr::new(ip, aim.next_hop.port().unwrap_or(default_port(transport)));
         if !Self::may_reach(dialog, trunk, to) {
             return hop.into();
@@ -144,7 +156,8 @@ impl Endpoint {
 
     /// Our address on another transport than the one a dialog came by.
     fn listener(&self, transport: Transport, to: IpAddr, ours: IpAddr) -> Option<SocketAddr> {
-        let fits = |(of, local): &&(Transport, SocketAddr)| *of == transport && local.is_ipv4() == to.is_ipv4();
+        let fits =
+            |(of, local): &&(Transport, SocketAddr)| *of == transport && local.is_ipv4() == to.is_ipv4();
         let (_, local) = self.listeners.iter().find(fits)?;
         if !local.ip().is_unspecified() {
             return Some(*local);

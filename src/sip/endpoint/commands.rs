@@ -112,7 +112,9 @@ impl Endpoint {
         headers: &[(&'static str, String)],
     ) -> Response<'m> {
         let force_rport = leg.trunk.force_rport;
-        let mut answer = Response::to(invite, status).source(leg.dialog.hop.remote, force_rport).to_tag(leg.dialog.local_tag());
+        let mut answer = Response::to(invite, status)
+            .source(leg.dialog.hop.remote, force_rport)
+            .to_tag(leg.dialog.local_tag());
         if !self.config.user_agent.is_empty() {
             answer = answer.header("Server", self.config.user_agent.clone());
         }

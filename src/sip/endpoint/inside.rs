@@ -22,7 +22,8 @@ impl Endpoint {
         if servers >= self.config.max_transactions.saturating_add(self.config.max_transactions / HEADROOM) {
             return self.drop_message(now, peer.hop, "transactions");
         }
-        let denied = self.with_leg(leg, |endpoint, id, leg| endpoint.serve_inside(now, peer, id, leg, request));
+        let denied =
+            self.with_leg(leg, |endpoint, id, leg| endpoint.serve_inside(now, peer, id, leg, request));
         if let Some(Some((request, denial))) = denied {
             self.deny(now, peer, &request, denial);
         }
@@ -129,7 +130,9 @@ impl Endpoint {
         let early = matches!(leg.stage, Stage::Offered(_) | Stage::Calling);
         match (request.body().is_empty(), early) {
             (true, _) => {}
-            (false, true) => return Err(Denial::new(500, "update_early").header("Retry-After", self.retry_after(0, 10))),
+            (false, true) => {
+                return Err(Denial::new(500, "update_early").header("Retry-After", self.retry_after(0, 10)));
+            }
             (false, false) => return Err(Denial::new(488, "update_offer")),
         }
         leg.dialog.refresh_target(request);
@@ -138,7 +141,14 @@ impl Endpoint {
         Ok(())
     }
 
-    fn info(&mut self, now: Instant, peer: Peer, id: LegId, leg: &mut Leg, request: &Message) -> Result<(), Denial> {
+    fn info(
+        &mut self,
+        now: Instant,
+        peer: Peer,
+        id: LegId,
+        leg: &mut Leg,
+        request: &Message,
+    ) -> Result<(), Denial> {
         let pressed = super::info::read(request)?;
         self.ok(now, peer, request);
         if let (Some((digit, held)), Stage::Up) = (pressed, &leg.stage) {

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use super::Endpoint;
 use crate::ids::LegId;
-use crate::sip::{Ended, Event, Trunk};
 use crate::sip::dialog::Dialog;
 use crate::sip::dialog::ack_wait::AckWait;
 use crate::sip::hop::Way;
@@ -18,6 +17,7 @@ use crate::sip::message::Message;
 use crate::sip::transaction::Octets;
 use crate::sip::transaction::table::TxId;
 use crate::sip::transaction::timer::earliest;
+use crate::sip::{Ended, Event, Trunk};
 
 /// A 180 or 183 is sent again each minute while the caller is held (RFC 3261 §13.3.1.1).
 pub(super) const PROGRESS_AGAIN: Duration = Duration::from_secs(60);
@@ -130,7 +130,9 @@ impl Leg {
     /// When something is next due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let of_stage = match &self.stage {
-            Stage::Offered(offered) => earliest([offered.expires, offered.progress.as_ref().map(|(at, ..)| *at)]),
+            Stage::Offered(offered) => {
+                earliest([offered.expires, offered.progress.as_ref().map(|(at, ..)| *at)])
+            }
             Stage::Calling => self.call.as_ref().and_then(|call| call.cancelled),
             Stage::Up | Stage::Leaving | Stage::Over => None,
         };
@@ -149,7 +151,11 @@ pub(super) const OUTBOUND: u64 = 1 << 63;
 
 impl Endpoint {
     /// Does `act` to a leg, then puts its deadline right or forgets it.
-    pub(super) fn with_leg<R>(&mut self, id: LegId, act: impl FnOnce(&mut Self, LegId, &mut Leg) -> R) -> Option<R> {
+    pub(super) fn with_leg<R>(
+        &mut self,
+        id: LegId,
+        act: impl FnOnce(&mut Self, LegId, &mut Leg) -> R,
+    ) -> Option<R> {
         let mut leg = self.legs.remove(&id)?;
         let done = act(self, id, &mut leg);
         self.settle(id, leg);

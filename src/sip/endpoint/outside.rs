@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::Endpoint;
 use super::access::Rate;
 use super::authored::{ACCEPT, ACCEPT_INFO, ALLOW};
 use super::leg::{self, Leg, Offered, Stage};
 use super::receive::Peer;
-use super::Endpoint;
 use crate::ids::LegId;
 use crate::sip::dialog::{Dialog, DialogKey};
 use crate::sip::message::{Message, Method};
@@ -240,7 +240,9 @@ fn judge_method(request: &Message) -> Result<(), Denial> {
         Method::Register | Method::Subscribe | Method::Publish | Method::Message | Method::Refer => {
             (405, "method")
         }
-        Bye | Info | Update | Prack | Notify | Cancel | Method::Ack => return Err(Denial::new(481, "no_dialog")),
+        Bye | Info | Update | Prack | Notify | Cancel | Method::Ack => {
+            return Err(Denial::new(481, "no_dialog"));
+        }
         Invite | Options if request.to().tag().is_some() => return Err(Denial::new(481, "no_dialog")),
         Invite | Options => return Ok(()),
     };

@@ -47,7 +47,8 @@ impl Endpoint {
             }
             // RFC 5626 §4.4.1, for trunks.
             Framed::Ping if self.trunk_of(hop).is_some() => {
-                self.outputs.push_back(Output::Transmit { way: hop.into(), bytes: b"\r\n".as_slice().into() });
+                self.outputs
+                    .push_back(Output::Transmit { way: hop.into(), bytes: b"\r\n".as_slice().into() });
             }
             Framed::Ping => {}
         }
@@ -120,7 +121,8 @@ impl Endpoint {
             }
             return;
         }
-        let answer = Response::to(request, status).source(hop.remote, false).to_tag(self.stateless_tag(request));
+        let answer =
+            Response::to(request, status).source(hop.remote, false).to_tag(self.stateless_tag(request));
         let answer = answer.octets();
         if answer.len() > request.octets().len() + STRANGER_GROWTH {
             return self.drop_message(now, hop, "stranger");

@@ -191,10 +191,18 @@ impl Transactions {
     }
 
     /// Answers; nothing comes of it when the transaction is gone or answered.
-    pub(crate) fn respond(&mut self, now: Instant, id: TxId, status: u16, response: Octets) -> Option<(Way, Send)> {
+    pub(crate) fn respond(
+        &mut self,
+        now: Instant,
+        id: TxId,
+        status: u16,
+        response: Octets,
+    ) -> Option<(Way, Send)> {
         let class = Class::of(status);
         self.server(now, id, |machine, now| match machine {
-            ServerMachine::Invite(tx) => invite_send(tx.handle(now, server_invite::Input::Respond(class, response))),
+            ServerMachine::Invite(tx) => {
+                invite_send(tx.handle(now, server_invite::Input::Respond(class, response)))
+            }
             ServerMachine::Other(tx) => tx.handle(now, server_other::Input::Respond(class, response)),
         })
     }
@@ -209,7 +217,9 @@ impl Transactions {
 
     /// An ACK with the branch of an INVITE came; true when it is the dialog's.
     pub(crate) fn acknowledge(&mut self, now: Instant, id: TxId) -> bool {
-        let Some(Server { machine: ServerMachine::Invite(tx), .. }) = self.servers.get_mut(&id) else { return false };
+        let Some(Server { machine: ServerMachine::Invite(tx), .. }) = self.servers.get_mut(&id) else {
+            return false;
+        };
         let dialog = tx.handle(now, server_invite::Input::Ack) == Some(server_invite::Output::DialogAck);
         self.settle_server(id);
         dialog
@@ -251,7 +261,14 @@ impl Transactions {
     // ---- of our requests ----
 
     /// Begins the transaction of a request that goes out now.
-    pub(crate) fn send(&mut self, now: Instant, key: ClientKey, purpose: Purpose, way: Way, request: Octets) -> TxId {
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        key: ClientKey,
+        purpose: Purpose,
+        way: Way,
+        request: Octets,
+    ) -> TxId {
         let id = self.next();
         let stream = way.hop.transport.is_stream();
         let machine = match purpose {
@@ -283,9 +300,10 @@ impl Transactions {
                 Some(client_invite::Output::Tell) => (None, true),
                 Some(client_invite::Output::TimedOut) | None => (None, false),
             },
-            ClientMachine::Other(tx) => {
-                (None, tx.handle(now, client_other::Input::Response(class)) == Some(client_other::Output::Tell))
-            }
+            ClientMachine::Other(tx) => (
+                None,
+                tx.handle(now, client_other::Input::Response(class)) == Some(client_other::Output::Tell),
+            ),
         };
         self.rearm_client(id);
         outcome
@@ -344,7 +362,11 @@ impl Transactions {
     pub(crate) fn fire(&mut self, now: Instant) -> Option<Fired> {
         loop {
             let id = self.deadlines.pop(now)?;
-            let fired = if self.servers.contains_key(&id) { self.fire_server(now, id) } else { self.fire_client(now, id) };
+            let fired = if self.servers.contains_key(&id) {
+                self.fire_server(now, id)
+            } else {
+                self.fire_client(now, id)
+            };
             if fired.is_some() {
                 return fired;
             }

@@ -1,0 +1,243 @@
+//! Start order, gauges, drain and stop: knows everyone, decides no call.
+//!
+//! ```text
+//!  call records ─► engine ─► bots' trust ─► SIP sockets ─► HTTP sockets ─► signalling ─► ready
+//!  drain: the door closes (503) ─► calls go on ─► BYE to those left ─► signalling ─► engine ─► records
+//! ```
+//!
+//! Whatever can be wrong with the surroundings (a taken port, an unreadable file) is found before the first call
+//! (reliability R-114).
+#![allow(clippy::disallowed_methods)] // a shell: it waits for calls to end
+
+mod gauges;
+mod serve;
+pub mod signal;
+pub mod systemd;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::call::Request;
+use crate::call::admission::Admission;
+use crate::call::io::{Desk, Wires};
+use crate::call::switchboard::Switchboard;
+use crate::config::{Config, Listen};
+use crate::ids::Entropy;
+use crate::media::{Engine, EngineError};
+use crate::sip::{self, Transport};
+use crate::stream::io::{Connector, Trace, Trust, TrustError};
+use crate::{api, notify};
+
+pub use serve::run;
+
+/// Commands to signalling that may wait.
+const COMMANDS: usize = 4096;
+/// How long calls that were told to end may take for it: BYE, `stop` and a bot's close frame.
+const LAST_CALLS: Duration = Duration::from_secs(6);
+
+/// Why the daemon did not start. One line each; exit code 3.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Call records cannot be written.
+    #[error("node.state_dir: {path}: {source}")]
+    Records {
+        /// Where.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The engine did not start.
+    #[error("media: {0}")]
+    Engine(#[from] EngineError),
+    /// A certificate or key cannot be used.
+    #[error("stream: {0}")]
+    Trust(#[from] TrustError),
+    /// A SIP socket could not be had.
+    #[error("sip.listen: {address} cannot be listened on: {source}")]
+    Sip {
+        /// Which.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// An HTTP socket could not be had.
+    #[error("{0}")]
+    Http(#[from] api::Taken),
+}
+
+/// Who looks on.
+#[derive(Clone, Default)]
+pub struct Onlookers {
+    /// Sees every SIP message.
+    pub sip: Option<sip::io::Trace>,
+    /// Sees every message on a bot's socket.
+    pub stream: Option<Trace>,
+}
+
+/// The daemon while it runs.
+pub struct Running {
+    /// Where SIP is listened for, ports as they were given.
+    pub sip: Vec<(Transport, SocketAddr)>,
+    /// Where HTTP is.
+    pub http: Vec<SocketAddr>,
+    /// Who is on the line.
+    pub board: Switchboard,
+    /// Who may come in.
+    pub admission: Admission,
+    /// Audio.
+    pub engine: Engine,
+    commands: mpsc::Sender<sip::Command>,
+    desk: Arc<Desk>,
+    signalling: JoinHandle<sip::Endpoint>,
+    records: JoinHandle<()>,
+    servers: Vec<JoinHandle<std::io::Result<()>>>,
+    pulse: JoinHandle<()>,
+    alive: Arc<AtomicBool>,
+    stop: watch::Sender<bool>,
+    drain_timeout: Duration,
+}
+
+/// Starts everything on this runtime.
+///
+/// # Errors
+/// The first thing that could not be had; what was started before it is stopped by being dropped.
+pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, StartError> {
+    let Config { node, listen, sip_dscp, sip, media, call, stream_tls, http, .. } = config;
+    let records_dir = node.state_dir.join("cdr");
+    let (lines, records) = notify::cdr::start(&records_dir)
+        .map_err(|source| StartError::Records { path: records_dir, source })?;
+    let connector = Connector::new(&Trust {
+        ca_file: stream_tls.ca_file,
+        client: stream_tls.client_certificate.zip(stream_tls.client_key),
+    })?;
+    let sockets = bind(&listen, sip_dscp)?;
+    let listeners = api::bind(&http.listen).await?;
+    let board = Switchboard::default();
+    let engine = Engine::start(media, {
+        let board = board.clone();
+        move |key, event| Desk::heard(&board, key, event)
+    })?;
+    let trunks = call.trunks.iter().map(|trunk| (trunk.name.clone(), trunk.max_calls, trunk.max_cps));
+    let admission = Admission::new(call.limits.clone(), trunks);
+    let (commands, queue) = mpsc::channel(COMMANDS);
+    let wires = Wires {
+        sip: commands.clone(),
+        engine: engine.clone(),
+        connector: Arc::new(connector),
+        cdrs: lines,
+        board: board.clone(),
+        admission: admission.clone(),
+        trace: onlookers.stream,
+    };
+    let bots = gauges::bots(&call);
+    let desk = Arc::new(Desk::new(wires, call, Entropy::from_os()));
+    let sip_addresses = sockets.local_addrs().iter().map(|at| (at.transport, at.addr)).collect();
+    let endpoint = sip::Endpoint::new(sip, Entropy::from_os());
+    let signalling = tokio::spawn({
+        let desk = Arc::clone(&desk);
+        sip::io::drive(endpoint, sockets, queue, move |event| desk.signalled(event), onlookers.sip)
+    });
+    let (stop, stopped) = watch::channel(false);
+    let alive = Arc::new(AtomicBool::new(true));
+    let watched = Arc::new(gauges::Watched {
+        node: node.name,
+        bots,
+        admission: admission.clone(),
+        engine: engine.clone(),
+        alive: Arc::clone(&alive),
+    });
+    let http_addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let servers = listeners
+        .into_iter()
+        .map(|listener| {
+            let mut stopped = stopped.clone();
+            let until = async move {
+                let _ = stopped.wait_for(|stop| *stop).await; // the sender gone is an end, too
+            };
+            tokio::spawn(api::serve(listener, Arc::clone(&watched), http.metrics_allow.clone(), until))
+        })
+        .collect();
+    let pulse = tokio::spawn(gauges::pulse(watched, commands.clone(), stopped));
+    Ok(Running {
+        sip: sip_addresses,
+        http: http_addresses,
+        board,
+        admission,
+        engine,
+        commands,
+        desk,
+        signalling,
+        records,
+        servers,
+        pulse,
+        alive,
+        stop,
+        drain_timeout: node.drain_timeout,
+    })
+}
+
+fn bind(listen: &[Listen], dscp: u8) -> Result<sip::io::Sockets, StartError> {
+    let wanted: Vec<_> =
+        listen.iter().map(|at| sip::io::Listen { transport: at.transport, addr: at.address }).collect();
+    for at in listen.iter().zip(&wanted) {
+        // one by one first, so that the one that is taken can be named
+        if let Err(source) = sip::io::Sockets::bind(std::slice::from_ref(at.1)) {
+            return Err(StartError::Sip { address: at.0.to_string(), source });
+        }
+    }
+    let mut sockets = sip::io::Sockets::bind(&wanted)
+        .map_err(|source| StartError::Sip { address: "one of them".to_owned(), source })?;
+    sockets.set_dscp(dscp);
+    Ok(sockets)
+}
+
+impl Running {
+    /// Whether signalling, media and timers make progress.
+    pub fn alive(&self) -> bool {
+        self.alive.load(Ordering::Relaxed) && !self.signalling.is_finished()
+    }
+
+    /// Refuses new calls from now on (503, Retry-After 30); calls go on.
+    pub async fn close_door(&self) {
+        self.admission.drain(true);
+        let _ = self.commands.send(sip::Command::Gate(sip::Gate::Draining)).await;
+    }
+
+    /// Drains: no new calls; those that are up go on, at most for `node.drain_timeout` or until `hurry` is done.
+    pub async fn drain(&self, hurry: impl Future<Output = ()>) {
+        self.close_door().await;
+        tokio::select! {
+            () = self.empty(self.drain_timeout) => {}
+            () = hurry => {}
+        }
+    }
+
+    async fn empty(&self, at_most: Duration) {
+        let until = Instant::now() + at_most;
+        while !self.board.is_empty() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Ends what is left with BYE and returns when everything is written and given back.
+    pub async fn stop(self) {
+        self.close_door().await;
+        self.board.ask_all(Request::Shutdown);
+        self.empty(LAST_CALLS).await;
+        let Self { commands, desk, signalling, records, servers, pulse, engine, stop, .. } = self;
+        stop.send_replace(true);
+        let _ = pulse.await;
+        for server in servers {
+            server.abort(); // a client that keeps its connection open keeps nothing else
+        }
+        drop((commands, desk)); // signalling ends when nobody can command it any more
+        let _ = signalling.await;
+        engine.stop().await;
+        let _ = records.await;
+    }
+}
