@@ -422,7 +422,8 @@ fn two_callers_hear_each_other() {
     let mut bytes = [0; 200];
     for n in 0..50_u16 {
         let (seq, timestamp) = (n, u32::from(n) * 160);
-        let packet = Packet { payload_type: 0, marker: false, seq, timestamp, ssrc: Ssrc(9), payload: &[0x80; 160] };
+        let packet =
+            Packet { payload_type: 0, marker: false, seq, timestamp, ssrc: Ssrc(9), payload: &[0x80; 160] };
         let length = packet.write(&mut bytes).expect("it fits");
         world.graph.datagram(world.now, other, peer(), &bytes[..length]);
         world.pass(20);
@@ -570,9 +571,8 @@ fn a_key_is_told_to_the_call_and_to_the_bot_that_hears_the_caller() {
 fn a_peer_that_falls_silent_is_told_once() {
     let mut world = World::new();
     world.open_caller(RtpSpec { timeout: 500 * MS, ..spec() });
-    let silent = |world: &World| {
-        world.events.iter().filter(|(_, event)| matches!(event, Event::Silent(_))).count()
-    };
+    let silent =
+        |world: &World| world.events.iter().filter(|(_, event)| matches!(event, Event::Silent(_))).count();
     world.talk(1000, 0x80);
     assert_eq!(silent(&world), 0);
     world.pass(2000);
