@@ -1,5 +1,7 @@
 //! The engine over real sockets: a caller on loopback, a session on a task, workers on their threads.
 
+#![allow(clippy::disallowed_methods)] // real sockets, real time
+
 use std::f64::consts::TAU;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -277,6 +279,25 @@ fn nothing_is_left_after_the_stop() {
         assert_eq!(descriptors(), before);
         engine.stop().await; // again: nothing happens
     });
+}
+
+#[test]
+fn a_runtime_that_is_dropped_ends_the_threads_of_its_engine() {
+    let (_alone, runtime) = alone();
+    let engine = runtime.block_on(async {
+        let (engine, _events) = start(Vec::new());
+        while media_threads() == 0 {
+            tokio::task::yield_now().await;
+        }
+        engine
+    });
+    drop(runtime);
+    let begun = std::time::Instant::now();
+    while media_threads() > 0 {
+        assert!(begun.elapsed() < PATIENCE, "an idle worker heard that its courier is gone");
+        std::thread::yield_now();
+    }
+    drop(engine);
 }
 
 #[test]
