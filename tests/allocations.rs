@@ -1,6 +1,8 @@
 //! A running call allocates nothing and frees nothing, whichever way its packets go: counted on the thread that runs
 //! the graph, and on the worker of a real engine.
 
+#![allow(clippy::disallowed_methods)] // a beginning for simulated time
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -9,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use streamkit::ids::{CallKey, Entropy, PortId};
 use streamkit::media::{
-    Command, Config, Engine, G711, Graph, Latch, LatchMode, Link, Play, Reservation, RtpSpec, Spec, StreamEnd,
-    StreamSpec, pair,
+    Command, Config, Engine, G711, Graph, Latch, LatchMode, Link, Play, Reservation, RtpSpec, Spec,
+    StreamEnd, StreamSpec, pair,
 };
 use streamkit::rtp::Packet;
 use streamkit::units::{SampleRate, Ssrc};
@@ -92,7 +94,8 @@ fn spec(remote: SocketAddr) -> Box<RtpSpec> {
 
 fn packet(n: u16, bytes: &mut [u8]) -> usize {
     let (seq, timestamp) = (n, u32::from(n) * 160);
-    let packet = Packet { payload_type: 0, marker: n == 0, seq, timestamp, ssrc: Ssrc(7), payload: &[0x80; 160] };
+    let packet =
+        Packet { payload_type: 0, marker: n == 0, seq, timestamp, ssrc: Ssrc(7), payload: &[0x80; 160] };
     packet.write(bytes).expect("it fits")
 }
 

@@ -32,6 +32,7 @@
 mod buffer;
 #[cfg(test)]
 mod model;
+mod placing;
 mod source;
 mod spread;
 mod store;
