@@ -47,11 +47,13 @@ pub(super) const fn default_phrase(status: u16) -> &'static str {
         603 => "Decline",
         604 => "Does Not Exist Anywhere",
         606 => "Not Acceptable",
-        ..200 => "Progress",
-        200..300 => "OK",
-        300..400 => "Redirected",
-        400..500 => "Request Failure",
-        500..600 => "Server Failure",
-        _ => "Global Failure",
+        _ => match status / 100 {
+            1 => "Progress",
+            2 => "OK",
+            3 => "Redirected",
+            4 => "Request Failure",
+            5 => "Server Failure",
+            _ => "Global Failure",
+        },
     }
 }
