@@ -139,8 +139,14 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
     let sip_addresses = sockets.local_addrs().iter().map(|at| (at.transport, at.addr)).collect();
     let endpoint = sip::Endpoint::new(sip, Entropy::from_os());
     let signalling = tokio::spawn({
-        let desk = Arc::clone(&desk);
-        sip::io::drive(endpoint, sockets, queue, move |event| desk.signalled(event), onlookers.sip)
+        // the desk commands signalling: held by it, signalling would never end
+        let desk = Arc::downgrade(&desk);
+        let told = move |event| {
+            if let Some(desk) = desk.upgrade() {
+                desk.signalled(event);
+            }
+        };
+        sip::io::drive(endpoint, sockets, queue, told, onlookers.sip)
     });
     let (stop, stopped) = watch::channel(false);
     let alive = Arc::new(AtomicBool::new(true));

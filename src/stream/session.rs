@@ -242,6 +242,7 @@ impl Session {
         }
         if self.timers.ping_due && self.timers.began.is_some() && self.verdict.is_none() {
             self.timers.ping_due = false;
+            self.timers.stuck = (!self.outbox.is_empty()).then_some(now);
             return Some(Transmit::Ping);
         }
         let Some(sent) = self.outbox.next(out, &self.start, &self.sid, &self.opening) else {

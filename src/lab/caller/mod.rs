@@ -48,7 +48,7 @@ use crate::audio::G711;
 use crate::ids::{Entropy, LegId, TrunkId};
 use crate::rtp::sender::Sender;
 use crate::sdp::{self, Law, Session, Wish};
-use crate::sip::message::Uri;
+use crate::sip::message::{Scheme, Uri};
 use crate::sip::{Body, Command, Transport};
 use call::Progress;
 use mouth::Terms;
@@ -281,8 +281,10 @@ fn check_headers(headers: &[(String, String)]) -> Result<(), DialError> {
 /// Where the call goes, and how.
 async fn target(dial: &Dial) -> Result<(SocketAddr, Transport), DialError> {
     let uri = Uri::parse(dial.uri.as_bytes()).map_err(|_| DialError::Uri(dial.uri.clone()))?;
-    if uri.as_str().get(..5).is_some_and(|s| s.eq_ignore_ascii_case("sips:")) {
-        return Err(DialError::NotYet("SIP over TLS"));
+    match uri.scheme() {
+        Scheme::Sip => {}
+        Scheme::Sips => return Err(DialError::NotYet("SIP over TLS")),
+        _ => return Err(DialError::Uri(dial.uri.clone())),
     }
     let transport = match (dial.transport, uri.param("transport").as_deref()) {
         (Some(transport), _) => transport,
@@ -312,3 +314,6 @@ fn facing(bind: IpAddr, to: SocketAddr) -> io::Result<IpAddr> {
     probe.connect(to)?;
     Ok(probe.local_addr()?.ip())
 }
+
+#[cfg(test)]
+mod tests;

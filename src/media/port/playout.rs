@@ -61,6 +61,8 @@ pub(super) struct Playout {
     /// When the queue ran empty, until audio comes again.
     empty: Option<Instant>,
     finish: Option<u64>,
+    /// Samples ordered after that.
+    refused: u64,
     counts: StreamCounts,
 }
 
@@ -81,6 +83,7 @@ impl Playout {
             tail: 0,
             empty: None,
             finish: None,
+            refused: 0,
             counts: StreamCounts::default(),
         }
     }
@@ -156,7 +159,7 @@ impl Playout {
             self.told.pop_front();
             any = true;
         }
-        end.set_taken(self.taken);
+        end.set_taken(self.taken + self.refused);
         any
     }
 
@@ -189,7 +192,7 @@ impl Playout {
 
     fn queue(&mut self, now: Instant, samples: Vec<i16>, end: &mut CoreEnd) {
         if samples.is_empty() || self.finish.is_some() {
-            self.taken += samples.len() as u64; // what follows a Finish is not played
+            self.refused += samples.len() as u64; // what follows a Finish is not played
             return end.spend(samples);
         }
         self.queued += samples.len() as u64;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::source::{Number, Source};
 use super::spread::Spread;
-use super::store::{Audio, Slot, Store};
+use super::store::{Audio, Slot, Store, WINDOW};
 use super::{Arrival, Counts, Discard, Item, Kind};
 use crate::rtp::packet::MAX_PAYLOAD;
 use crate::units::Ssrc;
@@ -129,23 +129,27 @@ impl JitterBuffer {
                     self.quiet = true;
                     self.store.pass_to(self.store.next() + 1);
                 }
-                Slot::Empty => match self.wanted() {
-                    // Numbers are missing, but no time: what was lost brought no audio.
-                    (Some(number), 0) => drop(self.store.pass_to(number)),
-                    (_, samples) if now < self.overdue(samples) => return None,
-                    (quiet, samples) => match quiet {
+                Slot::Empty => {
+                    let wanted = self.wanted();
+                    if wanted.samples == 0 {
+                        // Numbers are missing, but no time: what was lost brought no audio.
+                        self.store.pass_to(wanted.number);
+                    } else if now < self.overdue(wanted) {
+                        return None;
+                    } else if let Some(quiet) = wanted.quiet {
                         // What was missing before an announced silence is part of it.
-                        Some(quiet) => drop(self.store.pass_to(quiet)),
-                        None => return Some(self.give_up(samples)),
-                    },
-                },
+                        self.store.pass_to(quiet);
+                    } else {
+                        return Some(self.give_up(wanted.samples));
+                    }
+                }
             }
         }
     }
 
     /// When the next place of the line becomes overdue, should nothing arrive before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let at = self.overdue(self.wanted().1);
+        let at = self.overdue(self.wanted());
         self.epoch.checked_add(Duration::from_micros(at.max(0) as u64))
     }
 
@@ -169,6 +173,19 @@ impl JitterBuffer {
             .unwrap_or(i64::MAX)
             .min(i64::MAX / 4)
     }
+}
+
+/// What is missing at the line.
+#[derive(Clone, Copy)]
+struct Wanted {
+    /// The first number that waits beyond it.
+    number: u64,
+    /// The first announced silence before that.
+    quiet: Option<u64>,
+    /// Samples to give up at once.
+    samples: u64,
+    /// Samples from the line to the end of the packet that would have brought them.
+    due: u64,
 }
 
 /// Arrivals.
@@ -309,11 +326,13 @@ impl JitterBuffer {
         let Some(source) = &self.source else { return self.line as i64 };
         let stamped = source.place(number, timestamp);
         let ideal = self.ideal(now, samples);
+        // What numbers are missing may take as long as such packets do.
+        let expected = source.end + missing.min(WINDOW) as i64 * self.duration as i64;
         if stamped < source.end {
-            let missing = missing.min(super::store::WINDOW) as i64 * self.duration as i64;
-            return ideal.clamp(source.end, source.end + missing).max(self.line as i64);
+            return ideal.clamp(source.end, expected).max(self.line as i64);
         }
-        if stamped > source.end && stamped > ideal + SLACK {
+        let slack = if stamped <= expected { MOST_AHEAD / SAMPLE } else { SLACK };
+        if stamped > source.end && stamped > ideal + slack {
             return ideal.max(source.end);
         }
         let late = stamped + samples <= self.line as i64;
@@ -397,22 +416,22 @@ impl JitterBuffer {
         Item::Audio(self.store.take(audio, cut as usize))
     }
 
-    /// The number to go to and how many samples are missing before it, as many as are given up at once.
-    fn wanted(&self) -> (Option<u64>, u64) {
-        let silent = self.quiet || self.given_up >= CONCEALED;
-        let usual = if silent { SILENCE } else { self.duration };
+    /// What is missing at the line. What stands before a packet that waits is given up by whole packets;
+    /// when none waits by 20 ms, so that a long packet that is a little late loses little.
+    fn wanted(&self) -> Wanted {
         let ahead = self.store.ahead();
-        match ahead.audio {
-            Some((number, audio)) if audio.place <= self.line => (Some(number), 0),
-            Some((_, audio)) => (ahead.quiet, (audio.place - self.line).min(usual)),
-            None => (ahead.quiet, usual),
-        }
+        let Some((number, audio)) = ahead.audio else {
+            let silent = self.quiet || self.given_up >= CONCEALED;
+            let samples = if silent { SILENCE } else { self.duration.min(SILENCE) };
+            let due = self.duration.max(samples);
+            return Wanted { number: self.store.next(), quiet: ahead.quiet, samples, due };
+        };
+        let samples = audio.place.saturating_sub(self.line).min(self.duration);
+        Wanted { number, quiet: ahead.quiet, samples, due: samples }
     }
 
-    /// When so many samples from here on are overdue.
-    fn overdue(&self, samples: u64) -> i64 {
-        let due = (self.line + samples) as i64 * SAMPLE;
-        due + self.spread.least() + self.bound
+    fn overdue(&self, wanted: Wanted) -> i64 {
+        (self.line + wanted.due) as i64 * SAMPLE + self.spread.least() + self.bound
     }
 
     fn patience(&self, now: i64) -> i64 {

@@ -30,8 +30,11 @@ const MEASURE: Duration = Duration::from_secs(1);
 /// A task with nothing to wait for looks at the clock so often.
 const NEVER: Duration = Duration::from_secs(3600);
 
-/// Drives the endpoint until the last sender of `commands` is gone, and gives it back. `events` is called for
-/// each event in order and must not wait.
+/// How long the last requests of ours may wait for their answers once nobody commands any more.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// Drives the endpoint until the last sender of `commands` is gone and what we sent is answered, at most 2 s later, and
+/// gives it back. `events` is called for each event in order and must not wait.
 pub async fn drive(
     endpoint: Endpoint,
     sockets: Sockets,
@@ -55,6 +58,7 @@ pub async fn drive(
     }
     let mut buffer = vec![0; 65_535];
     let mut measured = Instant::now();
+    let mut ending = None;
     loop {
         let now = Instant::now();
         if now.duration_since(measured) >= MEASURE {
@@ -62,7 +66,10 @@ pub async fn drive(
             let load = shell.endpoint.load();
             metrics::sip_load(load.transactions, load.dialogs, load.legs);
         }
-        let wake = shell.endpoint.poll_timeout().unwrap_or(now + NEVER);
+        if ending.is_some_and(|until| now >= until || shell.endpoint.load().legs == 0) {
+            return shell.endpoint;
+        }
+        let wake = shell.endpoint.poll_timeout().unwrap_or(now + NEVER).min(ending.unwrap_or(now + NEVER));
         if wake <= now {
             shell.step(now, Input::Timeout);
             continue;
@@ -72,9 +79,9 @@ pub async fn drive(
                 shell.datagrams(which, count, from, &mut buffer).await;
             }
             Some(said) = streams.recv() => shell.stream(said),
-            command = commands.recv() => match command {
+            command = commands.recv(), if ending.is_none() => match command {
                 Some(command) => shell.command(command),
-                None => return shell.endpoint,
+                None => ending = Some(now + LAST_ANSWERS),
             },
             () = sleep_until(wake.into()) => {}
         }

@@ -4,9 +4,12 @@
 //! can be written, and audio is taken whether or not it can be sent.
 #![allow(clippy::disallowed_methods)] // a shell: the only clock of this folder is `clock`
 
+mod acks;
 mod dial;
 mod line;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::future::Future;
@@ -19,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 
+use self::acks::Acks;
 use self::dial::Dial;
 use self::line::Line;
 use self::socket::{Socket, Step};
@@ -168,10 +172,17 @@ impl<A: Audio, E: Fn(Event) + Send> Stream<A, E> {
     /// Carries messages until the connection may be dropped.
     async fn drive(&mut self, mut socket: Socket, commands: &mut mpsc::Receiver<Command>) {
         let mut sleep = pin!(sleep_until(clock().into()));
-        let mut called = true;
+        let (mut called, mut acks, mut look) = (true, Acks::default(), clock() + acks::EVERY);
         while !self.session.is_over() {
             let now = clock();
-            let wake = self.session.poll_timeout(now).unwrap_or(now + LEAVE);
+            if look <= now {
+                look = now + acks::EVERY;
+                if acks.look(now, socket.tcp()) {
+                    self.session.handle(now, Input::Unacknowledged);
+                    self.deliver();
+                }
+            }
+            let wake = self.session.poll_timeout(now).map_or(look, |wake| wake.min(look));
             if wake <= now {
                 self.timeout(now);
                 continue;

@@ -75,7 +75,11 @@ impl Connector {
                 builder.with_client_auth_cert(certificates(chain)?, key).map_err(TrustError::Client)?
             }
         };
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self::of(config))
+    }
+
+    pub(super) fn of(config: ClientConfig) -> Self {
+        Self { config: Arc::new(config) }
     }
 
     /// The system's roots, or those of a file alone.
