@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use streamkit::ids::{CallKey, Entropy, PortId};
 use streamkit::media::{
-    Command, Config, Engine, G711, Graph, Latch, LatchMode, Link, Play, Reservation, RtpSpec, Spec, StreamEnd,
-    StreamSpec, pair,
+    Command, Config, Engine, G711, Graph, Latch, LatchMode, Link, Play, Reservation, RtpSpec, Spec,
+    StreamEnd, StreamSpec, pair,
 };
 use streamkit::rtp::Packet;
 use streamkit::units::{SampleRate, Ssrc};
@@ -92,7 +92,8 @@ fn spec(remote: SocketAddr) -> Box<RtpSpec> {
 
 fn packet(n: u16, bytes: &mut [u8]) -> usize {
     let (seq, timestamp) = (n, u32::from(n) * 160);
-    let packet = Packet { payload_type: 0, marker: n == 0, seq, timestamp, ssrc: Ssrc(7), payload: &[0x80; 160] };
+    let packet =
+        Packet { payload_type: 0, marker: n == 0, seq, timestamp, ssrc: Ssrc(7), payload: &[0x80; 160] };
     packet.write(bytes).expect("it fits")
 }
 
