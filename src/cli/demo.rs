@@ -34,6 +34,8 @@ Writes caller-heard.wav, bot-heard.wav, call.json and report.html. Exit code 0 i
 const ACCOUNT: &str = "demo";
 /// From the end of the caller's part to everything being told.
 const SETTLES: Duration = Duration::from_secs(3);
+/// The daemon has no call left by then.
+const STOPS: Duration = Duration::from_secs(8);
 
 /// A whole call on this machine: no network, no account, no other program.
 #[derive(Debug, clap::Args)]
@@ -124,7 +126,7 @@ where
     let record = scene_with(daemon.sip, &ladder, args.seconds).await?;
     let transcript = told(&bot).await;
     let sip = daemon.sip;
-    let cdr = if args.keep { None } else { (daemon.stop)().await };
+    let cdr = if args.keep { None } else { stop(daemon).await };
     let case = Case { record: &record, transcript: &transcript, rate: args.rate, account: ACCOUNT };
     let verdict = tokio::task::block_in_place(|| Verdict::of(&case));
     write(&args.out, &case, &verdict, &ladder, cdr)?;
@@ -141,6 +143,15 @@ where
         None => Ok(()),
         Some(check) => Err(format!("broken: {check}")),
     }
+}
+
+/// A daemon that does not stop shall not keep the results from being seen.
+async fn stop(daemon: Daemon) -> Option<Value> {
+    let stopped = timeout(STOPS, (daemon.stop)()).await;
+    stopped.unwrap_or_else(|_| {
+        println!("the daemon did not stop within {} s", STOPS.as_secs());
+        None
+    })
 }
 
 /// The folder for the results, and in it an empty one for the daemon.

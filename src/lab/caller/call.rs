@@ -19,7 +19,6 @@ use crate::sip::{Body, Command, Ended, Event, Refusal};
 use crate::units::{Digit, SampleRate};
 
 /// A call under way.
-#[derive(Debug)]
 pub struct Call {
     pub(super) inner: Arc<Inner>,
     pub(super) leg: LegId,

@@ -5,7 +5,7 @@
 //!   Call ── say, press, hang_up ──►  pacer (thread) ──► RTP sockets
 //!     ▲                              │
 //!     │ answered, ended              └ heard: every packet with its time
-//!     └───────────── wire (task) ◄──► sip::Endpoint ◄──► UDP, TCP
+//!     └───────────── wire ◄──── sip::io::drive (task) ◄──► UDP, TCP
 //! ```
 //!
 //! ```no_run
@@ -48,12 +48,13 @@ use crate::audio::G711;
 use crate::ids::{Entropy, LegId, TrunkId};
 use crate::rtp::sender::Sender;
 use crate::sdp::{self, Law, Session, Wish};
+use crate::sip::io::drive;
 use crate::sip::message::{Scheme, Uri};
 use crate::sip::{Body, Command, Transport};
 use call::Progress;
 use mouth::Terms;
 use pacer::{Line, Order, Pacer};
-use wire::{Ask, Sink, Wire};
+use wire::{Exchange, Sink};
 
 /// What a caller keeps to.
 #[derive(Clone, Debug)]
@@ -164,17 +165,18 @@ pub enum DialError {
 }
 
 /// A caller; dropping it ends its calls without a word.
-#[derive(Debug)]
 pub struct Caller {
     inner: Arc<Inner>,
     wire: JoinHandle<()>,
 }
 
-#[derive(Debug)]
 struct Inner {
     config: Config,
     port: u16,
-    asks: mpsc::Sender<Ask>,
+    commands: mpsc::Sender<Command>,
+    exchange: Arc<Exchange>,
+    /// Held while a leg is announced and dialled, so that INVITEs go out in the order they are expected.
+    turn: tokio::sync::Mutex<()>,
     pacer: Pacer,
     entropy: Mutex<Entropy>,
     legs: AtomicU64,
@@ -187,14 +189,20 @@ impl Caller {
     /// What the system says of them.
     pub async fn start(config: Config) -> io::Result<Self> {
         let mut entropy = Entropy::from_os();
-        let (asks, asked) = mpsc::channel(1024);
-        let wire = Wire::open(&config, entropy.fork()).await?;
-        let port = wire.port();
-        let wire = tokio::spawn(wire.run(asked));
+        let (commands, commanded) = mpsc::channel(1024);
+        let exchange = Exchange::new(&config);
+        let (sockets, port) = wire::sockets(&config)?;
+        let (endpoint, told) = (wire::endpoint(&config, entropy.fork()), exchange.clone());
+        let trace = Some(exchange.trace());
+        let wire = tokio::spawn(async move {
+            drive(endpoint, sockets, commanded, move |event| told.tell(event), trace).await;
+        });
         let inner = Inner {
             config,
             port,
-            asks,
+            commands,
+            exchange,
+            turn: tokio::sync::Mutex::default(),
             pacer: Pacer::start()?,
             entropy: Mutex::new(entropy),
             legs: AtomicU64::new(1 << 63), // below are the endpoint's own
@@ -239,7 +247,10 @@ impl Caller {
         let (uri, headers, trunk) = (dial.uri, dial.headers, TrunkId(0));
         let body = Some(Body::sdp(offer));
         let command = Box::new(crate::sip::Dial { leg, trunk, uri, to, transport, from, headers, body });
-        inner.ask(Ask::Dial(command, SocketAddr::new(ip, inner.port), sink)).await;
+        let turn = inner.turn.lock().await;
+        inner.exchange.expect(leg, sink);
+        inner.command(Command::Dial(command)).await;
+        drop(turn);
         Ok(Call { inner: inner.clone(), leg, media, watched, seen, voiced })
     }
 }
@@ -257,13 +268,9 @@ impl Inner {
         (session, Sender::new(entropy.u32(), entropy.u32() as u16, entropy.u32()))
     }
 
-    /// A caller whose task is gone answers nothing any more; its calls see their channel end.
-    async fn ask(&self, ask: Ask) {
-        drop(self.asks.send(ask).await);
-    }
-
+    /// A caller whose task is gone does nothing any more.
     async fn command(&self, command: Command) {
-        self.ask(Ask::Command(command)).await;
+        drop(self.commands.send(command).await);
     }
 }
 

@@ -201,7 +201,7 @@ impl Mouth {
         if let Some((_, spoken, done)) = self.saying.take() {
             self.spoken.push(Spoken { to: now, ..spoken });
             if let Some(done) = done {
-                drop(done.send(())); // nobody need be waiting
+                let _ = done.send(()); // nobody need be waiting
             }
         }
     }

@@ -1,28 +1,23 @@
-//! The task that drives the SIP endpoint of a caller: its sockets, its clock, and the record of every message.
+//! What the SIP endpoint of a caller tells, given to the call it is about: events, and a record of every message.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc;
-use tokio::time::sleep_until;
 
 use super::Config;
 use crate::ids::{Entropy, LegId};
 use crate::lab::ladder::{Kind, Ladder, Party};
-use crate::sip::message::{Framed, Framer};
-use crate::sip::{
-    self, Command, Dial, Endpoint, Event, Hop, Input, Octets, Output, Strangers, Transport, Trunk,
-};
+use crate::sip::io::{Listen, Sockets, Trace, Traced};
+use crate::sip::{self, Endpoint, Event, Strangers, Transport, Trunk};
 
 /// Messages kept a call.
 const KEPT: usize = 2000;
-/// Messages that may wait for a TCP connection to take them.
-const OUTBOX: usize = 256;
+/// Calls that are over and whose last messages may still pass.
+const OVER: usize = 64;
 
 /// A SIP message of a call, as it passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,14 +30,6 @@ pub struct SipSeen {
     pub line: String,
     /// All of it, if messages are kept.
     pub text: String,
-}
-
-/// What is asked of the task.
-pub(super) enum Ask {
-    /// A new call from this address of ours.
-    Dial(Box<Dial>, SocketAddr, Sink),
-    /// Anything for a call that is.
-    Command(Command),
 }
 
 /// Where a call is told of what happens to it.
@@ -89,211 +76,131 @@ fn label(line: &str, text: &str) -> String {
     }
 }
 
-/// What a TCP connection tells.
-enum Stream {
-    Open(Hop, mpsc::Sender<Octets>),
-    Came(Hop, Framed),
-    Gone(Hop),
-}
-
-/// The sockets and the endpoint.
-pub(super) struct Wire {
-    endpoint: Endpoint,
-    udp: Arc<UdpSocket>,
-    tcp: TcpListener,
-    port: u16,
+/// Which call a message or an event is about.
+pub(super) struct Exchange {
     whole: bool,
-    sinks: HashMap<LegId, Sink>,
-    /// Call-ID of each leg, and the leg of each Call-ID.
-    names: HashMap<String, LegId>,
-    connections: HashMap<Hop, mpsc::Sender<Octets>>,
-    told: mpsc::Sender<Stream>,
-    telling: mpsc::Receiver<Stream>,
-    dialling: Option<LegId>,
+    calls: Mutex<Calls>,
 }
 
-impl Wire {
-    pub(super) async fn open(config: &Config, entropy: Entropy) -> io::Result<Self> {
-        let (udp, tcp) = sockets(config).await?;
-        let port = udp.local_addr()?.port();
-        let everywhere = ["0.0.0.0/0", "::/0"].map(|net| net.parse().expect("a network"));
-        let trunk = Trunk {
-            name: "anyone".to_owned(),
-            peers: everywhere.to_vec(),
-            targets: Vec::new(),
-            transports: vec![Transport::Udp, Transport::Tcp],
-            force_rport: false,
-            nat_contact: true,
-        };
-        let settings = sip::Config {
-            trunks: vec![trunk],
-            strangers: Strangers::Silent,
-            user_agent: config.user_agent.clone(),
-            t1: config.t1,
-            ..sip::Config::default()
-        };
-        let mut endpoint = Endpoint::new(settings, entropy);
-        endpoint.listens_on(Transport::Udp, udp.local_addr()?);
-        endpoint.listens_on(Transport::Tcp, udp.local_addr()?);
-        let (told, telling) = mpsc::channel(1024);
-        Ok(Self {
-            endpoint,
-            udp: Arc::new(udp),
-            tcp,
-            port,
-            whole: config.keep_messages,
-            sinks: HashMap::new(),
-            names: HashMap::new(),
-            connections: HashMap::new(),
-            told,
-            telling,
-            dialling: None,
-        })
+#[derive(Default)]
+struct Calls {
+    sinks: HashMap<LegId, Sink>,
+    /// The leg of each Call-ID.
+    names: HashMap<String, LegId>,
+    /// Legs whose INVITE has not gone out yet, in the order they were dialled.
+    dialling: VecDeque<LegId>,
+    over: VecDeque<(LegId, Option<String>)>,
+}
+
+impl Exchange {
+    pub(super) fn new(config: &Config) -> Arc<Self> {
+        Arc::new(Self { whole: config.keep_messages, calls: Mutex::default() })
     }
 
-    pub(super) fn port(&self) -> u16 {
-        self.port
+    /// The next INVITE of an unknown call is this leg's: legs are dialled one by one.
+    pub(super) fn expect(&self, leg: LegId, sink: Sink) {
+        let mut calls = self.calls();
+        calls.sinks.insert(leg, sink);
+        calls.dialling.push_back(leg);
     }
 
-    pub(super) async fn run(mut self, mut asks: mpsc::Receiver<Ask>) {
-        let mut buffer = vec![0; 65_535];
-        loop {
-            let wake =
-                self.endpoint.poll_timeout().unwrap_or_else(|| Instant::now() + Duration::from_secs(60));
-            let udp = self.udp.clone();
-            tokio::select! {
-                got = udp.recv_from(&mut buffer) => {
-                    // An error is an ICMP answer to something sent before; timers deal with that.
-                    if let Ok((length, remote)) = got {
-                        self.datagram(remote, &buffer[..length]);
-                    }
-                }
-                Some(stream) = self.telling.recv() => self.stream(stream),
-                Ok((stream, remote)) = self.tcp.accept() => {
-                    if let Ok(local) = stream.local_addr() {
-                        tokio::spawn(converse(stream, Hop { transport: Transport::Tcp, local, remote }, self.told.clone(), None));
-                    }
-                }
-                ask = asks.recv() => match ask {
-                    Some(ask) => self.asked(ask),
-                    None => return,
-                },
-                () = sleep_until(wake.into()) => self.endpoint.handle(Instant::now(), Input::Timeout),
-            }
-            self.drain().await;
-        }
+    pub(super) fn trace(self: &Arc<Self>) -> Trace {
+        let exchange = self.clone();
+        Arc::new(move |traced: Traced<'_>| exchange.see(traced.at, traced.sent, traced.bytes))
     }
 
-    fn datagram(&mut self, remote: SocketAddr, bytes: &[u8]) {
-        let (now, local) = (Instant::now(), self.local_for(remote));
-        self.see(now, false, bytes);
-        self.endpoint.handle(now, Input::Datagram { local, remote, bytes });
-    }
-
-    /// Bound to all addresses, the socket does not say which of them a packet came to: the one that faces the
-    /// sender will do for a caller.
-    fn local_for(&self, remote: SocketAddr) -> SocketAddr {
-        let bound = self.udp.local_addr().map_or(remote.ip(), |a| a.ip());
-        SocketAddr::new(super::facing(bound, remote).unwrap_or(bound), self.port)
-    }
-
-    fn asked(&mut self, ask: Ask) {
-        let now = Instant::now();
-        match ask {
-            Ask::Dial(dial, local, sink) => {
-                self.dialling = Some(dial.leg);
-                self.sinks.insert(dial.leg, sink);
-                let input = Input::Command { command: Command::Dial(dial), local: Some(local) };
-                self.endpoint.handle(now, input);
-            }
-            Ask::Command(command) => self.endpoint.handle(now, Input::Command { command, local: None }),
-        }
-    }
-
-    fn stream(&mut self, stream: Stream) {
-        let now = Instant::now();
-        match stream {
-            Stream::Open(hop, outbox) => drop(self.connections.insert(hop, outbox)),
-            Stream::Came(hop, framed) => {
-                if let Framed::Message(message) = &framed {
-                    let octets = message.octets().to_vec();
-                    self.see(now, false, &octets);
-                }
-                self.endpoint.handle(now, Input::Framed { hop, framed });
-            }
-            Stream::Gone(hop) => {
-                self.connections.remove(&hop);
-                self.endpoint.handle(now, Input::Failed(hop));
-            }
-        }
-    }
-
-    async fn drain(&mut self) {
-        let mut over = Vec::new();
-        while let Some(output) = self.endpoint.poll_output() {
-            match output {
-                Output::Transmit { way, bytes } => {
-                    self.see(Instant::now(), true, &bytes);
-                    match way.hop.transport {
-                        // Lost is lost: the timers know.
-                        Transport::Udp => drop(self.udp.send_to(&bytes, way.hop.remote).await),
-                        Transport::Tcp | Transport::Tls => self.send(way.hop, way.otherwise, bytes),
-                    }
-                }
-                Output::Close(hop) => drop(self.connections.remove(&hop)),
-                Output::Event(event) => over.extend(self.tell(event)),
-            }
-        }
-        self.dialling = None;
-        // Only now: a last answer may have stood behind the event.
-        for leg in over {
-            self.sinks.remove(&leg);
-            self.names.retain(|_, named| *named != leg);
-        }
-    }
-
-    fn send(&mut self, hop: Hop, otherwise: Option<SocketAddr>, bytes: Octets) {
-        let hop = match self.connections.get(&hop) {
-            Some(outbox) if !outbox.is_closed() => return drop(outbox.try_send(bytes)),
-            _ => Hop { remote: otherwise.unwrap_or(hop.remote), ..hop },
-        };
-        let (outbox, waiting) = mpsc::channel(OUTBOX);
-        drop(outbox.try_send(bytes));
-        self.connections.insert(hop, outbox);
-        tokio::spawn(connect(hop, self.told.clone(), waiting));
-    }
-
-    /// A call that has no room for what it is told is lost; the others go on. The leg, if it is over.
-    fn tell(&mut self, event: Event) -> Option<LegId> {
+    /// Tells a call what happened. One that has no room for it is lost; the others go on.
+    pub(super) fn tell(&self, event: Event) {
+        let mut calls = self.calls();
         let leg = event.leg();
         let over = matches!(event, Event::Ended { .. });
-        if let Some(sink) = self.sinks.get(&leg) {
+        if let Some(sink) = calls.sinks.get(&leg) {
             drop(sink.events.try_send(event));
         }
-        over.then_some(leg)
+        if over {
+            calls.end(leg);
+        }
     }
 
-    fn see(&mut self, at: Instant, sent: bool, bytes: &[u8]) {
+    fn see(&self, at: Instant, sent: bool, bytes: &[u8]) {
         let Some(name) = call_id(bytes) else { return };
-        if let Some(leg) = self.dialling.filter(|_| sent) {
-            self.names.entry(name.clone()).or_insert(leg);
+        let mut calls = self.calls();
+        if sent && bytes.starts_with(b"INVITE ") && !calls.names.contains_key(&name) {
+            let Some(leg) = calls.dialling.pop_front() else { return };
+            calls.names.insert(name.clone(), leg);
         }
-        if let Some(sink) = self.names.get(&name).and_then(|leg| self.sinks.get(leg)) {
+        if let Some(sink) = calls.names.get(&name).and_then(|leg| calls.sinks.get(leg)) {
             sink.see(at, sent, bytes, self.whole);
         }
     }
+
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// UDP and TCP on one port.
-async fn sockets(config: &Config) -> io::Result<(UdpSocket, TcpListener)> {
+impl Calls {
+    /// Forgets a call, though not at once: its last answer may stand behind the event.
+    fn end(&mut self, leg: LegId) {
+        self.dialling.retain(|other| *other != leg);
+        let name = self.names.iter().find(|(_, named)| **named == leg).map(|(name, _)| name.clone());
+        self.over.push_back((leg, name));
+        while self.over.len() > OVER {
+            let Some((leg, name)) = self.over.pop_front() else { return };
+            self.sinks.remove(&leg);
+            name.and_then(|name| self.names.remove(&name));
+        }
+    }
+}
+
+/// An endpoint that takes requests of anyone: whoever is called may send from elsewhere.
+pub(super) fn endpoint(config: &Config, entropy: Entropy) -> Endpoint {
+    let everywhere = ["0.0.0.0/0", "::/0"].map(|net| net.parse().expect("a network"));
+    let trunk = Trunk {
+        name: "anyone".to_owned(),
+        peers: everywhere.to_vec(),
+        targets: Vec::new(),
+        transports: vec![Transport::Udp, Transport::Tcp],
+        force_rport: false,
+        nat_contact: true,
+    };
+    let settings = sip::Config {
+        trunks: vec![trunk],
+        strangers: Strangers::Silent,
+        user_agent: config.user_agent.clone(),
+        t1: config.t1,
+        ..sip::Config::default()
+    };
+    Endpoint::new(settings, entropy)
+}
+
+/// UDP and TCP on one port; on both families when bound to all addresses and the system has both.
+pub(super) fn sockets(config: &Config) -> io::Result<(Sockets, u16)> {
     let mut tries = 0;
     loop {
-        let tcp = TcpListener::bind((config.bind, config.port)).await?;
-        match UdpSocket::bind((config.bind, tcp.local_addr()?.port())).await {
-            Ok(udp) => return Ok((udp, tcp)),
+        let opened = free_port(config).and_then(|port| {
+            let on = |ip: IpAddr| {
+                let addr = SocketAddr::new(ip, port);
+                [Transport::Udp, Transport::Tcp].map(|transport| Listen { transport, addr })
+            };
+            let all = config.bind.is_unspecified() && config.bind.is_ipv4();
+            let both = [on(config.bind), on(Ipv6Addr::UNSPECIFIED.into())].concat();
+            let sockets = if all { Sockets::bind(&both) } else { Sockets::bind(&on(config.bind)) };
+            Ok((sockets.or_else(|_| Sockets::bind(&on(config.bind)))?, port))
+        });
+        match opened {
+            Ok(opened) => return Ok(opened),
             Err(error) if config.port != 0 || tries == 20 => return Err(error),
             Err(_) => tries += 1,
         }
+    }
+}
+
+/// A port that is free for UDP just now.
+fn free_port(config: &Config) -> io::Result<u16> {
+    match config.port {
+        0 => Ok(std::net::UdpSocket::bind((config.bind, 0))?.local_addr()?.port()),
+        port => Ok(port),
     }
 }
 
@@ -306,50 +213,6 @@ fn call_id(bytes: &[u8]) -> Option<String> {
             .then(|| value.trim().to_owned())
     };
     text.lines().skip(1).take_while(|line| !line.is_empty()).find_map(named)
-}
-
-async fn connect(hop: Hop, told: mpsc::Sender<Stream>, waiting: mpsc::Receiver<Octets>) {
-    let connecting = TcpStream::connect(hop.remote);
-    match tokio::time::timeout(Duration::from_secs(5), connecting).await {
-        Ok(Ok(stream)) => converse(stream, hop, told, Some(waiting)).await,
-        Ok(Err(_)) | Err(_) => drop(told.send(Stream::Gone(hop)).await),
-    }
-}
-
-/// Reads and writes one connection until it ends.
-async fn converse(
-    mut stream: TcpStream,
-    hop: Hop,
-    told: mpsc::Sender<Stream>,
-    waiting: Option<mpsc::Receiver<Octets>>,
-) {
-    let mut waiting = match waiting {
-        Some(waiting) => waiting,
-        None => {
-            let (outbox, waiting) = mpsc::channel(OUTBOX);
-            drop(told.send(Stream::Open(hop, outbox)).await);
-            waiting
-        }
-    };
-    let (mut framer, mut buffer) = (Framer::new(), vec![0; 16_384]);
-    loop {
-        tokio::select! {
-            got = stream.read(&mut buffer) => match got {
-                Ok(0) | Err(_) => break,
-                Ok(length) => {
-                    framer.push(&buffer[..length]);
-                    while let Some(framed) = framer.next() {
-                        drop(told.send(Stream::Came(hop, framed)).await);
-                    }
-                }
-            },
-            bytes = waiting.recv() => match bytes {
-                Some(bytes) if stream.write_all(&bytes).await.is_ok() => {}
-                Some(_) | None => break,
-            },
-        }
-    }
-    drop(told.send(Stream::Gone(hop)).await);
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(super) fn figures(case: &Case<'_>, evidence: &Evidence) -> Vec<Figure> {
         Figure::new("INVITE to start", ms(evidence.start())),
         Figure::new("first bot audio", ms(evidence.first_audio)),
         Figure::new("clear to silence", ms(evidence.clear)),
-        Figure::new("caller to bot", ms(evidence.to_bot)),
+        Figure::new("added, caller to bot", ms(evidence.to_bot)),
         Figure::new("packets heard, sent", format!("{}, {}", quality.packets, case.record.audio.sent)),
         Figure::new("loss", format!("{loss:.1} %")),
         Figure::new("concealed", format!("{} ms", quality.concealed_ms)),
@@ -35,7 +35,7 @@ pub(super) fn figures(case: &Case<'_>, evidence: &Evidence) -> Vec<Figure> {
 pub(super) fn checks(case: &Case<'_>, evidence: &Evidence) -> Vec<Check> {
     let mut checks = setup(case, evidence);
     checks.push(heard("bot hears the caller", evidence.bot_heard.as_ref()));
-    checks.push(heard("caller hears its echo", evidence.echo.as_ref()));
+    checks.push(echo(evidence.echo.as_ref()));
     for (speech, found) in TOLD.into_iter().zip(&evidence.caller_heard) {
         let name = match speech {
             Speech::Greeting => "caller hears the greeting",
@@ -84,6 +84,20 @@ fn heard(name: &str, found: Option<&Heard>) -> Check {
         found += &format!(", pieces moved by {moved:.0} ms");
     }
     Check::new(name, found, wanted, alike >= ALIKE && heard.holes == 0 && moved < 5.0)
+}
+
+/// The echo runs live through the bot: under load its queue may run empty for a moment, which moves the rest.
+fn echo(found: Option<&Heard>) -> Check {
+    let (name, wanted) = ("caller hears its echo", "9 of 10 pieces");
+    let Some(heard) = found else { return Check::new(name, "nothing", wanted, false) };
+    let pieces = &heard.judged.segments;
+    let known = pieces.iter().filter(|piece| piece.correlation > 0.9).count();
+    Check::new(
+        name,
+        format!("{known} of {} pieces", pieces.len()),
+        wanted,
+        known * 10 >= pieces.len() * 9 && known > 0,
+    )
 }
 
 fn protocol(case: &Case<'_>, evidence: &Evidence) -> Vec<Check> {
@@ -147,5 +161,6 @@ fn ending(case: &Case<'_>) -> Vec<Check> {
 }
 
 fn ms(time: Option<Duration>) -> String {
-    time.map_or_else(|| "–".to_owned(), |t| format!("{:.0} ms", t.as_secs_f64() * 1000.0))
+    let shown = |ms: f64| if ms < 10.0 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") };
+    time.map_or_else(|| "–".to_owned(), |t| shown(t.as_secs_f64() * 1000.0))
 }
