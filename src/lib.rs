@@ -25,9 +25,12 @@
 pub mod api;
 pub mod audio;
 pub mod call;
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod flow;
 pub mod ids;
+pub mod lab;
 pub mod media;
 pub mod notify;
 pub mod route;

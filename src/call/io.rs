@@ -249,7 +249,11 @@ impl Driver {
             }));
             if run.await.is_err() {
                 metrics::call_panicked();
-                let outcome = Box::new(stream::Outcome::internal(sid));
+                let outcome = Box::new(super::stage::failed(
+                    Some(sid),
+                    stream::Disposition::ConnectionLost,
+                    stream::StreamError::Internal,
+                ));
                 slot.put(Input::Stream(sid, stream::Event::Ended(outcome)));
             }
             drop(permit);

@@ -9,7 +9,7 @@ use crate::sip::Incoming;
 
 /// How far a leg is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
+pub(super) enum State {
     /// The INVITE waits for its answer.
     Waiting,
     /// The 200 is out.
@@ -22,36 +22,36 @@ pub enum State {
 
 /// One leg.
 #[derive(Debug)]
-pub struct Leg {
+pub(super) struct Leg {
     /// Its name in signalling.
-    pub id: LegId,
+    pub(super) id: LegId,
     /// How far it is.
-    pub state: State,
+    pub(super) state: State,
     /// Source of the peer's signalling.
-    pub peer: SocketAddr,
+    pub(super) peer: SocketAddr,
     /// Its port in the engine.
-    pub port: PortId,
+    pub(super) port: PortId,
     /// The port is open in the engine.
-    pub open: bool,
+    pub(super) open: bool,
     /// Our socket, until the port is opened with it.
-    pub reservation: Option<Reservation>,
+    pub(super) reservation: Option<Reservation>,
     /// The dialog's side of offer and answer.
-    pub session: sdp::Session,
+    pub(super) session: sdp::Session,
     /// What we can do, with our address and port in it; known once a socket is reserved.
-    pub wish: Option<sdp::Wish>,
+    pub(super) wish: Option<sdp::Wish>,
     /// What was agreed last.
-    pub spec: Option<RtpSpec>,
+    pub(super) spec: Option<RtpSpec>,
     /// Our SDP as last sent.
-    pub sdp: String,
+    pub(super) sdp: String,
     /// An offer of ours waits for its answer in an ACK.
-    pub offered: bool,
+    pub(super) offered: bool,
     /// The peer holds us.
-    pub held: bool,
+    pub(super) held: bool,
 }
 
 impl Leg {
     /// The leg of an INVITE that came in; chance names its session description.
-    pub fn inbound(incoming: &Incoming, port: PortId, chance: u32) -> Self {
+    pub(super) fn inbound(incoming: &Incoming, port: PortId, chance: u32) -> Self {
         Self {
             id: incoming.leg,
             state: State::Waiting,
@@ -69,7 +69,7 @@ impl Leg {
     }
 
     /// Keeps what was agreed; true if it differs from before.
-    pub fn agree(&mut self, spec: RtpSpec, held: bool) -> bool {
+    pub(super) fn agree(&mut self, spec: RtpSpec, held: bool) -> bool {
         self.held = held;
         let changed = self.spec.as_ref() != Some(&spec);
         self.spec = Some(spec);
@@ -77,7 +77,7 @@ impl Leg {
     }
 
     /// The 200 went out, and it is not over.
-    pub fn is_answered(&self) -> bool {
+    pub(super) fn is_answered(&self) -> bool {
         matches!(self.state, State::Answered | State::Up)
     }
 }

@@ -20,7 +20,7 @@ mod config;
 mod ending;
 mod input;
 pub mod intake;
-// pub mod io;
+pub mod io;
 mod leg;
 mod offer;
 mod output;
@@ -41,6 +41,7 @@ use std::time::Instant;
 pub use config::{Config, Identity, Privacy, Ring, Trunk, UuiDecode, UuiSource};
 pub use input::Input;
 pub use output::{Opening, Output};
+pub use record::refused;
 pub use request::Request;
 
 use admission::{Admission, CallPermit};

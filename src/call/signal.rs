@@ -18,6 +18,7 @@ impl Call {
             sip::Event::Confirmed { body, .. } => self.confirmed(now, body),
             sip::Event::Reoffer { body, .. } => self.reoffered(body),
             sip::Event::Ended { how, .. } => self.leg_ended(now, how),
+            sip::Event::Digit { .. } => self.record.digits += 1,
             // an inbound leg is neither answered nor makes progress by its peer
             sip::Event::Incoming(_) | sip::Event::Progress { .. } | sip::Event::Answered { .. } => {}
         }

@@ -7,7 +7,7 @@ use crate::flow::Fact;
 use crate::ids::{PortId, StreamSid};
 use crate::media::{self, Spec, StreamCounts, StreamPort, StreamSpec};
 use crate::stream::{self, BotUrl, DisconnectedBy, Disposition, Figures, Outcome, Status, StreamError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is on stage.
 #[derive(Debug, Default)]
@@ -61,10 +61,8 @@ impl Call {
                 return self.no_stream(now, None, Disposition::Throttled, StreamError::Throttled);
             }
         };
-        let (port, end) = media::pair(StreamSpec {
-            rate: url.rate(),
-            prebuffer: self.config.stream.playout_prebuffer,
-        });
+        let (port, end) =
+            media::pair(StreamSpec { rate: url.rate(), prebuffer: self.config.stream.playout_prebuffer });
         let id = PortId { call: self.key, index: self.next_port };
         self.next_port = self.next_port.wrapping_add(1).max(1); // 0 is the caller's
         let start = stream::Start {
@@ -173,19 +171,24 @@ impl Call {
         disposition: Disposition,
         error: StreamError,
     ) {
-        let outcome = Outcome {
-            stream_sid,
-            url: None,
-            status: Status::Failed,
-            disconnected_by: DisconnectedBy::NotApplicable,
-            disposition,
-            error: Some(error),
-            duration: std::time::Duration::ZERO,
-            playing_out: false,
-            figures: Figures::default(),
-        };
+        let outcome = failed(stream_sid, disposition, error);
         self.stage.last = Some(outcome.clone());
         self.record.finished.push(Finished { outcome, counts: None });
         self.tell(now, Fact::StreamEnded);
+    }
+}
+
+/// The outcome of a stream that never came up, or whose task failed.
+pub(super) fn failed(stream_sid: Option<StreamSid>, disposition: Disposition, error: StreamError) -> Outcome {
+    Outcome {
+        stream_sid,
+        url: None,
+        status: Status::Failed,
+        disconnected_by: DisconnectedBy::NotApplicable,
+        disposition,
+        error: Some(error),
+        duration: Duration::ZERO,
+        playing_out: false,
+        figures: Figures::default(),
     }
 }

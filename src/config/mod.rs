@@ -32,7 +32,7 @@ pub use kinds::Listen;
 pub use routes::JudgeUrl;
 
 use crate::telemetry::{exposition, log};
-use crate::{call, media, route, sip};
+use crate::{call, media, route, sip, stream};
 use layers::File;
 use read::Reading;
 
@@ -182,12 +182,9 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
     }
 }
 
-/// What the stream module says of a bot's URL.
+/// What the stream module says of a bot's URL; it never repeats its user info.
 fn judge_url(url: &str) -> Result<(), String> {
-    match url.split_once("://") {
-        Some(("ws" | "wss", rest)) if !rest.is_empty() => Ok(()),
-        _ => Err("this is no ws:// or wss:// URL".to_owned()),
-    }
+    stream::BotUrl::parse(url).map(drop).map_err(|wrong| wrong.to_string())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::kinds::{AccountName, Secret};
 use super::read::{Read, Section};
 use crate::ids::TrunkId;
 use crate::route::{Pattern, Route, Target};
+use crate::stream::BotUrl;
 
 /// Judges the URL of a bot: what is wrong with it, without its secrets.
 pub type JudgeUrl = fn(&str) -> Result<(), String>;
@@ -31,7 +32,7 @@ pub(super) fn route(mut route: Section<'_>, trunks: &[&str], judge: JudgeUrl) ->
     route.done();
     let target = target?;
     let bot = match &target {
-        Target::Bot(url) => Some(host(url).to_owned()),
+        Target::Bot(url) => BotUrl::parse(url).ok().map(|url| url.host().to_owned()),
         Target::Flow(_) | Target::Reject(_) => None,
     };
     let route = Route { trunk: trunk?, to, from, account: account.map(|name| name.0), headers, target };
@@ -81,13 +82,6 @@ fn target(route: &mut Section<'_>, judge: JudgeUrl) -> Option<Target> {
     reject.map(Target::Reject).or(flow.map(Target::Flow))
 }
 
-/// Host and port of a URL, without user info, path and query.
-pub(super) fn host(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
-}
-
 impl Read for Pattern {
     const RIGHT: &'static str = "write a text, with * for any run of characters";
 
@@ -132,17 +126,5 @@ fn not_in_this_release(account: &mut Section<'_>) {
     }
     if account.has("api_keys") {
         account.not_yet("api_keys", "the control API");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_label_of_a_bot_is_its_host_and_never_its_password() {
-        assert_eq!(host("wss://key:to@ken@bot.example.com:8443/media?x=@y"), "bot.example.com:8443");
-        assert_eq!(host("ws://[::1]:9000"), "[::1]:9000");
-        assert_eq!(host("wss://bot?x=a@b"), "bot");
     }
 }

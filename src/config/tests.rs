@@ -99,7 +99,7 @@ bot = "https://bot"
             r#"streamkit.toml:12:1: trunk.name: "p b x" is no name of a trunk; write 1 to 64 letters, digits, '-' or '_'"#,
             r#"streamkit.toml:13:24: trunk.peers: "192.0.2.0/40" is no address and no network; write an address or a network, as "192.0.2.10" or "192.0.2.0/24""#,
             r#"streamkit.toml:16:1: route.trunk: there is no trunk "pbx"; write a [[trunk]] of this name"#,
-            r#"streamkit.toml:17:1: route.bot: this is no ws:// or wss:// URL; as "wss://key:token@bot.example.com/media?sample-rate=16000""#,
+            r#"streamkit.toml:17:1: route.bot: 3001 invalid stream url: it does not begin with ws:// or wss://; as "wss://key:token@bot.example.com/media?sample-rate=16000""#,
         ]
     );
 }

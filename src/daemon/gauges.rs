@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::api::{Live, Node};
+use crate::call;
 use crate::call::admission::{Admission, InUse};
 use crate::media::Engine;
 use crate::route::Target;
 use crate::sip::{self, Gate};
 use crate::stream::BotUrl;
 use crate::telemetry::metrics;
-use crate::{api, call};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(200);
@@ -70,7 +70,7 @@ impl Node for Watched {
     fn live(&self) -> Live {
         let used = self.admission.in_use();
         self.publish(&used);
-        api::Live {
+        Live {
             node: self.node.clone(),
             calls: (used.all_calls, used.calls_limit),
             streams: (used.all_streams, used.streams_limit),

@@ -26,7 +26,7 @@ use crate::call::Request;
 use crate::call::admission::Admission;
 use crate::call::io::{Desk, Wires};
 use crate::call::switchboard::Switchboard;
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::ids::Entropy;
 use crate::media::{Engine, EngineError};
 use crate::sip::{self, Transport};
@@ -58,8 +58,13 @@ pub enum StartError {
     #[error("stream: {0}")]
     Trust(#[from] TrustError),
     /// A SIP socket could not be had.
-    #[error("sip.listen: {0}")]
-    Sip(#[from] sip::io::BindError),
+    #[error("sip.listen: {address} cannot be listened on: {source}")]
+    Sip {
+        /// Which.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// An HTTP socket could not be had.
     #[error("{0}")]
     Http(#[from] api::Taken),
@@ -88,7 +93,7 @@ pub struct Running {
     pub engine: Engine,
     commands: mpsc::Sender<sip::Command>,
     desk: Arc<Desk>,
-    signalling: JoinHandle<()>,
+    signalling: JoinHandle<sip::Endpoint>,
     records: JoinHandle<()>,
     servers: Vec<JoinHandle<std::io::Result<()>>>,
     pulse: JoinHandle<()>,
@@ -110,7 +115,7 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
         ca_file: stream_tls.ca_file,
         client: stream_tls.client_certificate.zip(stream_tls.client_key),
     })?;
-    let sockets = sip::io::Sockets::bind(&listen, sip_dscp).await?;
+    let sockets = bind(&listen, sip_dscp)?;
     let listeners = api::bind(&http.listen).await?;
     let board = Switchboard::default();
     let engine = Engine::start(media, {
@@ -131,7 +136,7 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
     };
     let bots = gauges::bots(&call);
     let desk = Arc::new(Desk::new(wires, call, Entropy::from_os()));
-    let sip_addresses = sockets.local_addrs();
+    let sip_addresses = sockets.local_addrs().iter().map(|at| (at.transport, at.addr)).collect();
     let endpoint = sip::Endpoint::new(sip, Entropy::from_os());
     let signalling = tokio::spawn({
         let desk = Arc::clone(&desk);
@@ -174,6 +179,21 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
         stop,
         drain_timeout: node.drain_timeout,
     })
+}
+
+fn bind(listen: &[Listen], dscp: u8) -> Result<sip::io::Sockets, StartError> {
+    let wanted: Vec<_> =
+        listen.iter().map(|at| sip::io::Listen { transport: at.transport, addr: at.address }).collect();
+    for at in listen.iter().zip(&wanted) {
+        // one by one first, so that the one that is taken can be named
+        if let Err(source) = sip::io::Sockets::bind(std::slice::from_ref(at.1)) {
+            return Err(StartError::Sip { address: at.0.to_string(), source });
+        }
+    }
+    let mut sockets = sip::io::Sockets::bind(&wanted)
+        .map_err(|source| StartError::Sip { address: "one of them".to_owned(), source })?;
+    sockets.set_dscp(dscp);
+    Ok(sockets)
 }
 
 impl Running {

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Both sides write first and read the other's word second, with a full fence between (Dekker): at least one of
-//! them sees the other. `tests/loom.rs` checks every interleaving.
+//! them sees the other. `tests/loom` checks every interleaving.
 
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicBool, Ordering, fence};
@@ -27,7 +27,8 @@ impl Bell {
 
     /// Before sleeping. The sleeper must look once more at all it waits for after this.
     pub fn arm(&self) {
-        self.armed.store(true, Ordering::Relaxed);
+        // Swapped, so that it stands after a `ring` of an earlier sleep in every order there is.
+        self.armed.swap(true, Ordering::AcqRel);
         fence(Ordering::SeqCst);
     }
 

@@ -400,3 +400,6 @@ fn silence(mut samples: u64, mut hear: impl FnMut(&[i16])) {
         samples -= n;
     }
 }
+
+#[cfg(test)]
+mod tests;

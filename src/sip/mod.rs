@@ -12,7 +12,12 @@
 //!
 //! What it deliberately does not know: what a body says, which number leads where, what a call is.
 
+pub(crate) mod dialog;
+pub mod endpoint;
+pub mod hop;
+pub mod io;
 pub mod message;
+pub(crate) mod transaction;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -20,7 +25,11 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use crate::ids::{LegId, TrunkId};
+use crate::units::Digit;
+pub use endpoint::{Endpoint, Input, Load, Output};
+pub use hop::{Hop, Way};
 use message::Message;
+pub use transaction::Octets;
 
 /// How a message travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -174,7 +183,7 @@ pub enum Command {
 /// A call of ours.
 #[derive(Debug)]
 pub struct Dial {
-    /// Named by the caller of this command.
+    /// Named by the caller of this command, from 2^63 up: inbound legs are numbered below by the endpoint.
     pub leg: LegId,
     /// Trunk it goes through.
     pub trunk: TrunkId,
@@ -260,6 +269,15 @@ pub enum Event {
         /// The offer; absent: one is asked of us.
         body: Option<Body>,
     },
+    /// A key was pressed, told by INFO.
+    Digit {
+        /// The leg.
+        leg: LegId,
+        /// Which.
+        digit: Digit,
+        /// How long it was held.
+        held: Duration,
+    },
     /// The leg is over; nothing more is told of it.
     Ended {
         /// The leg.
@@ -278,6 +296,7 @@ impl Event {
             | Self::Answered { leg, .. }
             | Self::Confirmed { leg, .. }
             | Self::Reoffer { leg, .. }
+            | Self::Digit { leg, .. }
             | Self::Ended { leg, .. } => *leg,
         }
     }

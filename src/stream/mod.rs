@@ -15,6 +15,8 @@
 pub mod chunk;
 pub mod connect;
 pub mod egress;
+pub mod framing;
+pub mod io;
 pub mod message;
 pub mod outcome;
 pub mod parse;

@@ -271,6 +271,11 @@ impl Session {
         self.events.pop_front()
     }
 
+    /// There is an event to poll, or the stream is over.
+    pub fn has_news(&self) -> bool {
+        !self.events.is_empty() || self.is_over()
+    }
+
     /// When `Input::Timeout` is due.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         match self.state {

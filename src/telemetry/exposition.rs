@@ -62,6 +62,7 @@ impl Format {
 /// in one process) it adds the series of the new names.
 pub fn install(names: &Names) -> PrometheusHandle {
     let handle = HANDLE.get_or_init(|| {
+        std::sync::LazyLock::force(&process::STARTED);
         let handle =
             with_buckets().install_recorder().expect("no other recorder is installed in this process");
         describe();

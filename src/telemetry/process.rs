@@ -18,6 +18,9 @@ static PAGE: LazyLock<u64> = LazyLock::new(|| match sysconf(SysconfVar::PAGE_SIZ
     _ => 4096,
 });
 
+/// When this was first asked, at the start: `/proc/stat` is hidden from a service with `ProcSubset=pid`.
+pub(super) static STARTED: LazyLock<jiff::Timestamp> = LazyLock::new(jiff::Timestamp::now);
+
 /// Appends `process_*`; what cannot be read is left out.
 pub(super) fn write(text: &mut String) {
     if let Some(stat) = fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(Stat::parse) {
@@ -32,11 +35,9 @@ pub(super) fn write(text: &mut String) {
         line(one, "process_threads", "gauge", "Threads.", stat.threads as f64);
         line(one, "process_resident_memory_bytes", "gauge", "Resident memory.", (stat.pages * *PAGE) as f64);
         line(one, "process_virtual_memory_bytes", "gauge", "Virtual memory.", stat.virtual_bytes as f64);
-        if let Some(booted) = boot_time() {
-            let started = booted as f64 + stat.start_ticks as f64 / *TICKS;
-            line(one, "process_start_time_seconds", "gauge", "Start, seconds since 1970.", started);
-        }
     }
+    let started = STARTED.as_millisecond() as f64 / 1000.0;
+    line(text, "process_start_time_seconds", "gauge", "Start, seconds since 1970.", started);
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
         line(text, "process_open_fds", "gauge", "Open file descriptors.", open.count() as f64);
     }
@@ -49,18 +50,11 @@ fn line(text: &mut String, name: &str, kind: &str, help: &str, value: f64) {
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
 }
 
-/// Seconds since 1970 when the machine came up.
-fn boot_time() -> Option<u64> {
-    let stat = fs::read_to_string("/proc/stat").ok()?;
-    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
-}
-
 /// Fields of `/proc/self/stat` (proc(5)).
 #[derive(Debug, PartialEq)]
 struct Stat {
     cpu_ticks: u64,
     threads: u64,
-    start_ticks: u64,
     virtual_bytes: u64,
     pages: u64,
 }
@@ -73,7 +67,6 @@ impl Stat {
         Some(Self {
             cpu_ticks: number(14)? + number(15)?,
             threads: number(20)?,
-            start_ticks: number(22)?,
             virtual_bytes: number(23)?,
             pages: number(24)?,
         })
@@ -87,7 +80,7 @@ mod tests {
     #[test]
     fn a_name_with_a_parenthesis_does_not_shift_the_fields() {
         let stat = "7 (a) b) S 1 1 1 0 -1 0 0 0 0 0 11 5 0 0 20 0 9 0 333 4096 77 18446744073709551615";
-        let parsed = Stat { cpu_ticks: 16, threads: 9, start_ticks: 333, virtual_bytes: 4096, pages: 77 };
+        let parsed = Stat { cpu_ticks: 16, threads: 9, virtual_bytes: 4096, pages: 77 };
         assert_eq!(Stat::parse(stat), Some(parsed));
         assert_eq!(Stat::parse("7 (a"), None);
     }

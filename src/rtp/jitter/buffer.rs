@@ -92,7 +92,7 @@ impl JitterBuffer {
             quiet: true,
             correct_at: 0,
             joint: false,
-            bound: FIRST_BOUND,
+            bound: LEAST_BOUND,
             counts: Counts::default(),
         }
     }
@@ -180,7 +180,10 @@ impl JitterBuffer {
         let Some(source) = self.source.take_if(|source| source.ssrc != packet.ssrc) else {
             return match &self.source {
                 Some(source) => self.place_known(now, source.number(packet.seq), packet),
-                None => self.begin(now, 0, packet),
+                None => {
+                    let now = now + self.set_clock(now, samples_of(&packet));
+                    self.begin(now, 0, packet)
+                }
             };
         };
         // What is left of a source that was replaced must not replace its successor.
@@ -191,6 +194,15 @@ impl JitterBuffer {
         self.former = Some(source.ssrc);
         self.counts.resyncs += 1;
         self.begin(now, source.newest() + 1, packet)
+    }
+
+    /// The very first packet may be longer than what was left of the silence before it: then the line is
+    /// ahead by that, once, and the clock is put right instead of the line. How much later it is now.
+    fn set_clock(&mut self, now: i64, samples: i64) -> i64 {
+        let ahead = ((self.line as i64 - self.ideal(now, samples)) * SAMPLE).max(0);
+        let Some(epoch) = self.epoch.checked_sub(Duration::from_micros(ahead as u64)) else { return 0 };
+        self.epoch = epoch;
+        ahead
     }
 
     /// The first packet of a source stands where the clock stands, after all that waits.
@@ -367,6 +379,7 @@ impl JitterBuffer {
     fn deliver(&mut self, audio: Audio) -> Item<'_> {
         let gap = audio.place.saturating_sub(self.line).min(MAX_PAYLOAD as u64);
         if gap > 0 && audio.joint {
+            self.store.joined();
             return self.lose(gap);
         }
         if gap > 0 {
@@ -399,11 +412,12 @@ impl JitterBuffer {
     /// When so many samples from here on are overdue.
     fn overdue(&self, samples: u64) -> i64 {
         let due = (self.line + samples) as i64 * SAMPLE;
-        if self.source.is_none() { due } else { due + self.spread.least() + self.bound }
+        due + self.spread.least() + self.bound
     }
 
     fn patience(&self, now: i64) -> i64 {
-        let least = if now < self.since + FIRST { FIRST_BOUND } else { LEAST_BOUND };
+        let new = self.source.is_some() && now < self.since + FIRST;
+        let least = if new { FIRST_BOUND } else { LEAST_BOUND };
         (self.spread.width(now) + MARGIN).max(least).min(self.max_bound)
     }
 

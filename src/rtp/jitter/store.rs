@@ -59,7 +59,7 @@ pub(super) struct Store {
     octets: Box<[u8; BLOCK * BLOCKS]>,
     /// A bit for each block that is free.
     free: u64,
-    /// The first number not yet delivered or given up.
+    /// The first number not yet delivered or given up. The first of all leaves room for numbers before it.
     next: u64,
     /// The number after the highest that came, and never below `next`.
     end: u64,
@@ -71,8 +71,8 @@ impl Store {
             slots: Box::new([Slot::Empty; WINDOW as usize]),
             octets: Box::new([0; BLOCK * BLOCKS]),
             free: u64::MAX,
-            next: 0,
-            end: 0,
+            next: 2 * WINDOW,
+            end: 2 * WINDOW,
         }
     }
 
@@ -218,9 +218,10 @@ mod tests {
     #[test]
     fn a_full_store_refuses_and_stays_right() {
         let mut store = Store::new();
-        let full = (0..).find(|&i| store.keep(i, 0, false, &[7; 1600]).is_err());
+        let first = store.next();
+        let full = (0..).find(|&i| store.keep(first + i, 0, false, &[7; 1600]).is_err());
         assert_eq!(full, Some(6));
-        assert_eq!(store.pass_to(6), 6);
+        assert_eq!(store.pass_to(first + 6), 6);
         assert_eq!(store.free, u64::MAX);
     }
 

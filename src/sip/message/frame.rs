@@ -233,3 +233,95 @@ fn content_length(head: &[u8]) -> Option<usize> {
     }
     lex::number(lex::trim(first?), u32::MAX).ok().map(|length| length as usize)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: &str = "OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n";
+
+    fn words(framer: &mut Framer) -> Vec<String> {
+        let word = |framed| match framed {
+            Framed::Ping => "ping".to_owned(),
+            Framed::Message(message) => format!("message {}", message.body().len()),
+            Framed::Refused(malformed) => format!("refused {}", malformed.cause.as_str()),
+            Framed::Broken(malformed) => {
+                format!("broken {} {}", malformed.cause.as_str(), malformed.answerable.is_some())
+            }
+        };
+        std::iter::from_fn(|| framer.next()).map(word).collect()
+    }
+
+    fn stream(text: &str) -> Vec<String> {
+        let mut framer = Framer::new();
+        framer.push(text.as_bytes());
+        words(&mut framer)
+    }
+
+    #[test]
+    fn a_double_crlf_alone_is_a_ping() {
+        let mut framer = Framer::new();
+        for (piece, seen) in [("\r\n\r", &[][..]), ("\n", &["ping"]), ("\r\n", &[]), ("\r\n", &["ping"])] {
+            framer.push(piece.as_bytes());
+            assert_eq!(words(&mut framer), seen);
+        }
+        assert!(!framer.is_unfinished());
+        assert_eq!(stream(&format!("\r\n\r\n{OPTIONS}l: 0\r\n\r\n")), ["message 0"]);
+    }
+
+    #[test]
+    fn many_messages_in_one_segment_come_one_by_one() {
+        let two = format!("{OPTIONS}Content-Length:\r\n  3\r\n\r\nabc{OPTIONS}l:0\r\n\r\n\r\n{OPTIONS}");
+        assert_eq!(stream(&two), ["message 3", "message 0"]);
+        assert_eq!(stream(&two.replace("\r\n", "\n")), ["message 3", "message 0"]);
+    }
+
+    #[test]
+    fn a_length_in_doubt_ends_the_stream() {
+        for (lines, seen) in [
+            ("", "broken no_content_length true"),
+            ("l: -1\r\n", "broken content_length true"),
+            ("l: 1\r\nContent-Length: 1\r\n", "broken repeated_header true"),
+            ("l: 1x\r\n", "broken content_length true"),
+            ("l: 70000\r\n", "broken message_too_large true"),
+            ("l: 65000\r\n", ""),
+            ("Subject: x\nl: 0\r\n", "broken line_ends true"),
+        ] {
+            let text = format!("{OPTIONS}{lines}\r\n");
+            assert_eq!(stream(&text).concat(), seen, "{lines}");
+        }
+        assert_eq!(stream("\u{16}\u{3}\u{1}"), ["broken not_sip false"]);
+        assert_eq!(stream("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), ["broken start_line false"]);
+    }
+
+    #[test]
+    fn a_head_without_end_is_not_waited_for() {
+        let endless = format!("{OPTIONS}{}", "X: y\r\n".repeat(6000));
+        assert_eq!(stream(&endless), ["broken too_many_fields true"]);
+        let wide = format!("{OPTIONS}{}", "X: ".to_owned() + &"y".repeat(40_000));
+        assert_eq!(stream(&wide).len(), 1);
+        let mut framer = Framer::new();
+        framer.push(wide.as_bytes());
+        assert!(matches!(framer.next(), Some(Framed::Broken(Malformed { answerable: Some(_), .. }))));
+        framer.push(OPTIONS.as_bytes());
+        assert!(framer.next().is_none() && !framer.is_unfinished());
+    }
+
+    #[test]
+    fn a_message_refused_for_itself_leaves_the_stream_up() {
+        let text = format!("{}l: 0\r\n\r\n{OPTIONS}l: 0\r\n\r\n", OPTIONS.replace("1 OPTIONS", "1 INVITE"));
+        assert_eq!(stream(&text), ["refused cseq_method", "message 0"]);
+        let large = format!("{OPTIONS}l: 33000\r\n\r\n{}{OPTIONS}l: 0\r\n\r\n", "x".repeat(33_000));
+        assert_eq!(stream(&large), ["refused body_too_large", "message 0"]);
+    }
+
+    #[test]
+    fn a_buffer_is_looked_at_without_a_framer_too() {
+        let text = format!("{OPTIONS}l: 2\r\n\r\nabc");
+        assert!(matches!(frame(text.as_bytes()), Frame::Message(n) if n == text.len() - 1));
+        assert!(matches!(frame(b"\r\n\r\n"), Frame::KeepAlive { octets: 4, ping: true }));
+        assert!(matches!(frame(b"\r\nO"), Frame::KeepAlive { octets: 2, ping: false }));
+        assert!(matches!(frame(b"OPTIONS"), Frame::Incomplete));
+        assert!(matches!(frame(b"\0"), Frame::Broken(_)));
+    }
+}

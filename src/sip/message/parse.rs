@@ -11,6 +11,7 @@ use super::malformed::{Cause, Malformed};
 use super::method::Method;
 use super::uri::{Scheme, Uri};
 use super::{Field, Framing, Message, Start, long_name};
+use crate::telemetry::metrics;
 
 /// One message.
 pub(crate) const MAX_MESSAGE: usize = 65_535;
@@ -221,7 +222,7 @@ impl Draft {
             return self.blame(Cause::Version);
         }
         match lex::number(status, 699) {
-            Ok(status @ 100..) if line.len() >= reason.len() => {
+            Ok(status @ 100..) => {
                 let reason = Span::new(line.len() - reason.len(), line.len());
                 self.message.start = Start::Response { status: status as u16, reason };
             }
@@ -256,9 +257,8 @@ impl Draft {
 
     fn check_start(&mut self) {
         let Start::Request(Some(uri)) = &self.message.start else { return };
-        let hostless = matches!(uri.scheme(), Scheme::Sip | Scheme::Sips) && uri.host().is_empty();
         // RFC 4475 §3.1.2.11: header fields have no place in a Request-URI.
-        if hostless || uri.has_headers() {
+        if uri.has_headers() {
             self.blame(Cause::Uri);
         }
     }
@@ -373,15 +373,17 @@ impl Draft {
     fn read_contact(&mut self, bytes: &[u8]) {
         let (contact, more) = {
             let mut entries = self.values("Contact", bytes).flat_map(|span| lex::split(span.of(bytes), b','));
-            let first = entries.next().map(|entry| NameAddr::parse(&lex::unfold(lex::trim(entry))));
+            let first = entries.next().map(|entry| lex::unfold(lex::trim(entry)));
             (first, entries.next().is_some())
         };
         let invite = self.message.method == Method::Invite && matches!(self.message.start, Start::Request(_));
+        // `*` takes back all registrations (§10.2.2); it names nobody.
+        let contact = contact.filter(|entry| invite || **entry != *b"*").map(|entry| NameAddr::parse(&entry));
         match contact {
             None => {}
             Some(Ok(contact)) if !(invite && more) => self.message.contact = Some(contact),
             Some(_) if invite => self.blame(Cause::Contact),
-            Some(_) => {}
+            Some(_) => metrics::repair("optional_header"),
         }
     }
 
@@ -444,5 +446,144 @@ impl Draft {
 
     fn first<'b>(&self, name: &str, bytes: &'b [u8]) -> Option<Cow<'b, [u8]>> {
         self.values(name, bytes).next().map(|span| lex::unfold(span.of(bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REST: &str =
+        "Via: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: c\r\n";
+
+    /// The outcome of an INVITE with further lines: a cause, or nothing.
+    fn outcome(lines: &str) -> Option<&'static str> {
+        let text = format!("INVITE sip:x@h SIP/2.0\r\n{REST}CSeq: 1 INVITE\r\n{lines}\r\n");
+        parse(text.as_bytes(), Framing::Datagram).err().map(|malformed| malformed.cause.as_str())
+    }
+
+    #[test]
+    fn limits_are_those_of_the_table() {
+        for (good, bad, cause) in [
+            ("Q: y\r\n".repeat(251), "Q: y\r\n".repeat(252), "too_many_fields"),
+            (format!("Q:{}\r\n", "y".repeat(8190)), format!("Q:{}\r\n", "y".repeat(8191)), "line_too_long"),
+            (
+                "v: SIP/2.0/UDP h\r\n".repeat(69),
+                "v: SIP/2.0/UDP h, SIP/2.0/UDP h\r\n".repeat(35),
+                "too_many_hops",
+            ),
+            ("Route: <sip:r>\r\n".repeat(30), "Route: <sip:r>\r\n".repeat(31), "too_many_hops"),
+            (
+                "Record-Route: <sip:r>, <sip:s>\r\n".repeat(15),
+                "Record-Route: <sip:r>,<sip:s>\r\n".repeat(16),
+                "too_many_hops",
+            ),
+            ("Max-Forwards: 0255\r\n".to_owned(), "Max-Forwards: 256\r\n".to_owned(), "max_forwards"),
+            ("Expires: 4294967295\r\n".to_owned(), "Expires: 4294967296\r\n".to_owned(), "number"),
+            (
+                format!("Q:{}\r\n", "y".repeat(8000)).repeat(4),
+                format!("Q:{}\r\n", "y".repeat(8180)).repeat(4),
+                "head_too_large",
+            ),
+            (String::new(), "Max-Forwards:\r\n".to_owned(), "max_forwards"),
+        ] {
+            assert_eq!(outcome(&good), None, "{cause}");
+            assert_eq!(outcome(&bad), Some(cause));
+        }
+        let body = |len: usize| outcome(&format!("\r\n{}", "x".repeat(len - 2)));
+        assert_eq!((body(32 * 1024), body(32 * 1024 + 1)), (None, Some("body_too_large")));
+    }
+
+    #[test]
+    fn identifiers_are_at_most_256_octets() {
+        for len in [256, 257] {
+            let id = "x".repeat(len);
+            for (what, with) in
+                [("Call-ID: c", "Call-ID: "), ("tag=1", "tag="), ("branch=z9hG4bK1", "branch=")]
+            {
+                let text = format!("BYE sip:x SIP/2.0\r\n{REST}CSeq: 1 BYE\r\n\r\n")
+                    .replace(what, &format!("{with}{id}"));
+                let cause = parse(text.as_bytes(), Framing::Datagram).err().map(|malformed| malformed.cause);
+                assert_eq!(cause, (len > 256).then_some(Cause::IdTooLong), "{what}");
+            }
+            let uri = format!("sip:{}", "x".repeat(len * 4 - 4));
+            let text = format!("BYE {uri} SIP/2.0\r\n{REST}CSeq: 1 BYE\r\n\r\n");
+            let cause = parse(text.as_bytes(), Framing::Datagram).err().map(|malformed| malformed.cause);
+            assert_eq!(cause, (len > 256).then_some(Cause::UriTooLong));
+        }
+    }
+
+    #[test]
+    fn what_two_readers_would_read_differently_is_refused() {
+        for (lines, cause) in [
+            ("call-id: d\r\n", "repeated_header"),
+            ("i: c\r\n", "repeated_header"),
+            ("Content-Type: a/b\r\nc: a/b\r\n", "repeated_header"),
+            ("x: 90\r\nSession-Expires: 90\r\n", "repeated_header"),
+            ("X Y: z\r\n", "header_name"),
+            (": z\r\n", "header_name"),
+            ("no colon\r\n", "header_name"),
+            ("X: a\nY: b\r\n", "line_ends"),
+            ("X: a\rY: b\r\n", "line_ends"),
+            ("Contact: <sip:a>, <sip:b>\r\n", "contact"),
+            ("Contact: <sip:a>\r\nm: <sip:b>\r\n", "contact"),
+            ("Contact: *\r\n", "contact"),
+            ("Content-Length: 1\r\n", "content_length"),
+            ("Content-Length: +0\r\n", "content_length"),
+            ("Content-Length: \r\n", "content_length"),
+            ("v: SIP/2.0/UDP h,,\r\n", "via"),
+        ] {
+            assert_eq!(outcome(lines), Some(cause), "{lines}");
+        }
+    }
+
+    #[test]
+    fn what_real_equipment_sends_is_taken() {
+        for lines in [
+            "",
+            "X-Odd: \"unbalanced ;;,,\r\nX-Empty:\r\nX \t: \u{e9}\r\n",
+            "m\t: \"a, b\" <sip:a@[2001:db8::1]:5062;transport=tcp>;+sip.src\r\n",
+            "Expires: Thu, 01 Dec 1994 16:00:00 GMT\r\n",
+            "Date: yesterday\r\nP-Asserted-Identity: \"\r\n",
+            "P-Charging-Vector: icid-value=\"x\r\n",
+        ] {
+            assert_eq!(outcome(lines), None, "{lines}");
+        }
+        let register = format!("REGISTER sip:x SIP/2.0\r\n{REST}CSeq: 1 REGISTER\r\nContact: *\r\n\r\n");
+        assert!(
+            parse(register.as_bytes(), Framing::Datagram).is_ok_and(|message| message.contact().is_none())
+        );
+    }
+
+    #[test]
+    fn a_response_is_never_answerable() {
+        for status in ["200 OK", "200", "99 x", "700 x", "4294967496 x", "2x0 x"] {
+            let text = format!("SIP/2.0 {status}\r\n{REST}CSeq: 1 INVITE\r\n\r\n");
+            match parse(text.as_bytes(), Framing::Datagram) {
+                Ok(message) => assert_eq!((message.status(), message.method()), (Some(200), &Method::Invite)),
+                Err(malformed) => {
+                    assert!(malformed.answerable.is_none() && !status.starts_with("200"), "{status}")
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_sip_is_dropped() {
+        for octets in [&b"\0\x01\0\x08"[..], b"", b"\r\n\r\n", b"\x80\0", b"\x16\x03\x01"] {
+            let malformed = parse(octets, Framing::Datagram).unwrap_err();
+            assert_eq!((malformed.cause, malformed.answerable.is_none()), (Cause::NotSip, true));
+        }
+    }
+
+    #[test]
+    fn octets_behind_the_body_are_cut_off() {
+        let text = format!(
+            "\r\nINFO sip:x SIP/2.0\r\n{REST}CSeq: 1 INFO\r\nl: 3\r\nc : Text / Plain;Boundary=\"a b\"\r\n\r\nabcINVITE"
+        );
+        let message = parse(text.as_bytes(), Framing::Datagram).unwrap();
+        assert_eq!((message.body(), message.content_type().as_deref()), (&b"abc"[..], Some("text/plain")));
+        assert_eq!(message.boundary().as_deref(), Some("a b"));
+        assert!(message.octets().ends_with(b"\r\n\r\nabc"));
     }
 }

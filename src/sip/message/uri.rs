@@ -293,3 +293,63 @@ impl std::str::FromStr for Uri {
         Self::parse(text.as_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(text: &str) -> Uri {
+        text.parse().unwrap_or_else(|_| panic!("{text}"))
+    }
+
+    #[test]
+    fn a_user_part_may_hold_anything_but_an_at() {
+        let odd = uri("sip:user;par=u%40example.net@example.com");
+        assert_eq!(
+            (odd.user(), odd.host(), odd.params().count()),
+            (Some("user;par=u%40example.net"), "example.com", 0)
+        );
+        let npdi = uri("sip:+91-80(22);npdi;rn=1234@h;user=phone");
+        assert_eq!((npdi.user_part().as_str(), npdi.param("USER").as_deref()), ("+918022", Some("phone")));
+        assert_eq!(uri("sip:a:secret@h").user(), Some("a"));
+        assert_eq!(uri("sip:*97%23@h").user_part(), "*97#");
+        assert_eq!(uri("sip:Bob.Smith-x@h").user_part(), "Bob.Smith-x");
+        assert_eq!(uri("sip:null-%00-null@h").user_part(), "null--null");
+    }
+
+    #[test]
+    fn an_escaped_lr_is_lr() {
+        assert!(uri("sip:cal%6Cer@host5.example.net;%6C%72;n%61me=v%61lue%25%34%31").has_lr());
+        assert!(!uri("sip:h;maddr=x;lrx").has_lr());
+    }
+
+    #[test]
+    fn an_ipv6_host_has_brackets() {
+        assert_eq!(uri("sip:[2001:db8::10:5070]").port(), None);
+        assert_eq!(uri("sip:[2001:db8::10]:5070").port(), Some(5070));
+        assert!(Uri::parse(b"sip:2001:db8::10").is_err());
+        assert_eq!(uri("sip:u@[::ffff:192.0.2.2]").host_ip(), "192.0.2.2".parse().ok());
+        assert_eq!(uri("sip:u@[2001:db8:::192.0.2.1]").host_ip(), "2001:db8::192.0.2.1".parse().ok());
+        assert_eq!(uri("sip:u@example.com").host_ip(), None);
+    }
+
+    #[test]
+    fn ports_are_1_to_65535() {
+        assert_eq!(uri("sip:h:05060").port(), Some(5060));
+        assert_eq!(uri("sip:h:").port(), None);
+        for port in ["0", "65536", "4294972356", "-1", "x"] {
+            assert!(Uri::parse(format!("sip:h:{port}").as_bytes()).is_err(), "{port}");
+        }
+    }
+
+    #[test]
+    fn other_schemes_are_kept_as_they_came() {
+        let tel = uri("tel:+1-201-555-0123;phone-context=example.com");
+        assert_eq!((tel.scheme(), tel.user_part().as_str(), tel.host()), (Scheme::Tel, "+12015550123", ""));
+        assert_eq!(uri("http://www.example.com").scheme(), Scheme::Other);
+        assert_eq!(uri("SIPS:h").scheme(), Scheme::Sips);
+        for bad in ["", "sip:", "sip", "alan@h", "<sip:h>", "sip:h; lr", "1sip:h", "sip:a@"] {
+            assert!(Uri::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

@@ -36,3 +36,24 @@ fn entries<'a>(message: &'a Message, name: &'a str) -> impl Iterator<Item = Name
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::message::header::invite_with;
+
+    #[test]
+    fn the_first_diverted_last() {
+        let message = invite_with(
+            "Diversion: <sip:2@h>;reason=user-busy, <tel:+1>;reason=\"no-answer\"\r\nDiversion: broken\r\n\
+             History-Info: <sip:71506@h>;index=1, \"x\" <sip:7@h>;index=1.1\r\n",
+        );
+        let found: Vec<_> =
+            diversions(&message).into_iter().map(|d| (d.who.uri.user_part(), d.reason.unwrap())).collect();
+        assert_eq!(
+            found,
+            [("2".to_owned(), "user-busy".to_owned()), ("+1".to_owned(), "no-answer".to_owned())]
+        );
+        assert_eq!(history(&message).len(), 2);
+    }
+}

@@ -76,3 +76,46 @@ fn wants_privacy(message: &Message, trust_identity: bool) -> bool {
                 .and_then(|who| who.param("privacy").map(|privacy| privacy.eq_ignore_ascii_case("full")))
                 .unwrap_or(false)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::message::header::invite_with;
+
+    fn user(lines: &str) -> Option<String> {
+        caller(&invite_with(lines), true).user
+    }
+
+    #[test]
+    fn the_asserted_identity_counts_where_it_is_trusted() {
+        let lines =
+            "P-Asserted-Identity: \"x\" <sip:111@h>, <tel:+49-222>\r\nRemote-Party-ID: <sip:333@h>\r\n";
+        assert_eq!(user(lines).as_deref(), Some("+49222"));
+        assert_eq!(caller(&invite_with(lines), false).user.as_deref(), Some("0806123"));
+        assert_eq!(
+            user("Remote-Party-ID: <sip:9@h>;party=called, <sip:333@h>;party=calling\r\n").as_deref(),
+            Some("333")
+        );
+        assert_eq!(user("P-Asserted-Identity: \"open\r\n").as_deref(), Some("0806123"));
+        assert_eq!(user("").as_deref(), Some("0806123"));
+    }
+
+    #[test]
+    fn a_withheld_caller_has_no_user() {
+        for lines in [
+            "From: \"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=1\r\n",
+            "Privacy: header;id\r\n",
+            "P-Asserted-Identity: <sip:1@h>\r\nPrivacy: full\r\n",
+            "Remote-Party-ID: <sip:333@h>;privacy=full\r\n",
+        ] {
+            assert_eq!(user(lines), None, "{lines}");
+        }
+        assert!(user("Privacy: none\r\n").is_some());
+        assert_eq!(caller(&invite_with("Privacy: id\r\n"), true).asserted, "0806123");
+    }
+
+    #[test]
+    fn the_number_dialled_is_the_request_uris() {
+        assert_eq!(dialled(&invite_with("")), "+9180");
+    }
+}

@@ -143,3 +143,63 @@ fn read_param(piece: &[u8]) -> Result<Param, IllFormed> {
     };
     Ok(Param { name: String::from_utf8_lossy(name).into_owned(), value })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> NameAddr {
+        NameAddr::parse(text.as_bytes()).unwrap_or_else(|_| panic!("{text}"))
+    }
+
+    #[test]
+    fn a_display_name_may_hold_separators_in_quotes() {
+        let who = read(r#""Doe, \"J\" <x>; y" <sip:a@b;lr> ;tag=1; x = "q;,""#);
+        assert_eq!(who.display.as_deref(), Some("Doe, \"J\" <x>; y"));
+        assert_eq!((who.uri.as_str(), who.tag(), who.param("X")), ("sip:a@b;lr", Some("1"), Some("q;,")));
+        assert_eq!(read("caller<sip:c@h>").display.as_deref(), Some("caller"));
+        assert_eq!(read("A. Bell <sip:c@h>").display.as_deref(), Some("A. Bell"));
+        assert_eq!(
+            NameAddr::parse(b"\"B\xF6se\" <sip:c@h>").unwrap().display.as_deref(),
+            Some("B\u{FFFD}se")
+        );
+    }
+
+    #[test]
+    fn without_brackets_parameters_are_the_headers() {
+        let who = read("sip:+16505552222@ss1.example.net;user=phone;tag=a");
+        assert_eq!(
+            (who.uri.as_str(), who.tag(), who.param("user")),
+            ("sip:+16505552222@ss1.example.net", Some("a"), Some("phone"))
+        );
+        assert_eq!(read("sip:a@b ;   tag    = 19").tag(), Some("19"));
+        assert_eq!(read("tel:+4912;phone-context=x").uri.user(), Some("+4912"));
+    }
+
+    #[test]
+    fn what_could_be_read_two_ways_is_not_read() {
+        for bad in [
+            "",
+            "alan@h",
+            "\"Mr <sip:a@b>",
+            "Bell, A <sip:a@b>",
+            "<sip:a@b",
+            "<sip:a@b>;;",
+            "<sip:a@b>;",
+            "<sip:a@b>, <sip:c@d>",
+            "<sip:a@b>;tag=1;tag=2",
+            "<sip:a@b>;tag=\"x",
+            "sip:a@b?Route=x",
+            "\"x\" sip:a@b",
+            "<sip:a@b>;x=1,2",
+            "<sip:a b@c>",
+            "*",
+        ] {
+            assert!(NameAddr::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        let many = |n: usize| format!("<sip:a@b>{}", ";x".repeat(n));
+        assert!(
+            NameAddr::parse(many(64).as_bytes()).is_ok() && NameAddr::parse(many(65).as_bytes()).is_err()
+        );
+    }
+}

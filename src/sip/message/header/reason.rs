@@ -49,3 +49,21 @@ fn read(entry: &[u8]) -> Option<Reason> {
         text: value("text"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::message::header::invite_with;
+
+    #[test]
+    fn causes_of_both_protocols_are_told_apart() {
+        let message = invite_with(
+            "Reason: SIP ;cause=200 ;text=\"Call, completed\", Q.850;cause=16\r\nReason: ;;x\r\n",
+        );
+        let reasons = reasons(&message);
+        assert_eq!(reasons.len(), 2);
+        assert_eq!((reasons[0].cause, reasons[0].text.as_deref()), (Some(200), Some("Call, completed")));
+        assert_eq!(q850_cause(&message), Some(16));
+        assert_eq!(q850_cause(&invite_with("Reason: Q.850;cause=4112\r\n")), None);
+    }
+}

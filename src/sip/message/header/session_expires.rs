@@ -43,3 +43,21 @@ pub fn min_se(message: &Message) -> Option<u32> {
     let seconds = value.split(|&octet| octet == b';').next()?;
     lex::number(lex::trim(seconds), u32::MAX).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::message::header::invite_with;
+
+    #[test]
+    fn the_compact_form_and_the_refresher_are_read() {
+        let message = invite_with("x: 1800 ;refresher=UAC\r\nMin-SE: 90;x=y\r\n");
+        assert_eq!(
+            session_expires(&message),
+            Some(SessionExpires { seconds: 1800, refresher: Some(Refresher::Uac) })
+        );
+        assert_eq!(min_se(&message), Some(90));
+        assert_eq!(session_expires(&invite_with("Session-Expires: soon\r\n")), None);
+        assert_eq!(session_expires(&invite_with("Session-Expires: 90\r\n")).unwrap().refresher, None);
+    }
+}

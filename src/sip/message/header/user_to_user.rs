@@ -110,3 +110,38 @@ fn read(entry: &[u8]) -> Result<UserToUser, IllFormed> {
         pd: value("pd"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::message::header::invite_with;
+
+    fn first(value: &str) -> UserToUser {
+        user_to_user(&invite_with(&format!("User-to-User: {value}\r\n"))).remove(0)
+    }
+
+    #[test]
+    fn avayas_ucid_stands_in_the_octets() {
+        let uui = first("00FA080001247C5E46F6E6;encoding=hex");
+        assert_eq!(uui.ucid().as_deref(), Some("0001247C5E46F6E6"));
+        assert_eq!(first("04C8023132FA080001247C5E46F6E6").ucid().as_deref(), Some("0001247C5E46F6E6"));
+        assert_eq!(first("04FA0800;encoding=hex").ucid(), None);
+    }
+
+    #[test]
+    fn hex_is_decoded_only_to_printable_text() {
+        assert_eq!(first("0441424344;encoding=hex").decoded(), "ABCD");
+        assert_eq!(first("41424344;pd=04;encoding=HEX;purpose=isdn-uui").decoded(), "ABCD");
+        assert_eq!(first("0400FF;encoding=hex").decoded(), "0400FF");
+        assert_eq!(first("041;encoding=hex").decoded(), "041");
+        assert_eq!(first("\"free; text\";encoding=none").decoded(), "free; text");
+        assert_eq!(first("4142;purpose=other").decoded(), "4142");
+    }
+
+    #[test]
+    fn a_bad_one_counts_as_absent() {
+        let message = invite_with("User-to-User: \"open\r\nUser-to-User: 41;;\r\nUser-to-User: 42, 43\r\n");
+        let data: Vec<_> = user_to_user(&message).into_iter().map(|uui| uui.data).collect();
+        assert_eq!(data, ["42", "43"]);
+    }
+}

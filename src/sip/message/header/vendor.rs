@@ -1,5 +1,7 @@
 //! The vendor's own header fields and the custom ones handed to the bot (sip-trunk.md 9.1).
 
+use std::borrow::Cow;
+
 use super::IllFormed;
 use super::user_to_user::user_to_user;
 use crate::sip::message::Message;
@@ -47,26 +49,26 @@ pub fn custom_headers(
     decode: UuiDecode,
 ) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
-    for name in names.iter().filter(|name| !name.eq_ignore_ascii_case("X-UUI")) {
-        let key = without_x(name);
-        // The account is never handed on as a parameter.
-        if name.eq_ignore_ascii_case("X-Exotel-AccountSid") || found.iter().any(|(have, _)| have == key) {
-            continue;
-        }
-        if let Some(value) = message.header(name) {
-            found.push((key.to_owned(), deliverable(&value, max)));
-        }
-    }
-    let uui = uui_source.iter().find_map(|source| match source {
-        UuiSource::XUui => message.header("X-UUI").map(|value| value.into_owned()),
+    let mut uui = uui_source.iter().find_map(|source| match source {
+        UuiSource::XUui => message.header("X-UUI").map(Cow::into_owned),
         UuiSource::UserToUser => user_to_user(message).first().map(|uui| match decode {
             UuiDecode::Hex => uui.data.clone(),
             UuiDecode::Text => uui.decoded(),
         }),
     });
-    if let Some(uui) = uui {
-        found.push(("UUI".to_owned(), deliverable(&uui, max)));
+    for name in names {
+        let key = without_x(name);
+        // What the vendor's own fields say is no custom parameter (agentstream.md 13.2).
+        let vendors = key.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("Exotel-"));
+        if vendors || found.iter().any(|(have, _)| have.eq_ignore_ascii_case(key)) {
+            continue;
+        }
+        let uui = uui.take_if(|_| key.eq_ignore_ascii_case("UUI"));
+        if let Some(value) = uui.or_else(|| message.header(name).map(Cow::into_owned)) {
+            found.push((key.to_owned(), deliverable(&value, max)));
+        }
     }
+    found.extend(uui.map(|uui| ("UUI".to_owned(), deliverable(&uui, max))));
     found
 }
 
@@ -86,4 +88,54 @@ fn deliverable(value: &str, max: usize) -> String {
         kept.truncate(end);
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::message::header::invite_with;
+
+    const BOTH: [UuiSource; 2] = [UuiSource::XUui, UuiSource::UserToUser];
+
+    fn custom(lines: &str, max: usize) -> Vec<(String, String)> {
+        let names = ["X-UUI", "X-Custom-Header", "X-Exotel-CallSid"].map(str::to_owned);
+        custom_headers(&invite_with(lines), &names, max, &BOTH, UuiDecode::Hex)
+    }
+
+    fn pair(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn an_account_is_one_plain_word() {
+        let sid = |lines: &str| account_sid(&invite_with(lines));
+        assert_eq!(sid(""), Ok(None));
+        assert_eq!(sid("x-exotel-accountsid:  acme_1.x-y \r\n"), Ok(Some("acme_1.x-y".to_owned())));
+        assert_eq!(sid("X-Exotel-AccountSid: a\r\nX-Exotel-AccountSid: a\r\n"), Ok(Some("a".to_owned())));
+        assert_eq!(sid("X-Exotel-AccountSid: a\r\nX-Exotel-AccountSid: b\r\n"), Err(IllFormed));
+        for bad in ["", "a b", "a/b", "\u{e9}", &"a".repeat(65)] {
+            assert_eq!(sid(&format!("X-Exotel-AccountSid: {bad}\r\n")), Err(IllFormed), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_cut_at_a_whole_character() {
+        assert_eq!(custom("X-CUSTOM-HEADER: ab\u{20AC}\r\n", 4), [pair("Custom-Header", "ab")]);
+        assert_eq!(custom("X-Custom-Header: ab\u{20AC}\r\n", 5), [pair("Custom-Header", "ab\u{20AC}")]);
+        assert_eq!(custom("X-Custom-Header:\r\n", 45), [pair("Custom-Header", "")]);
+        assert_eq!(
+            custom("X-Custom-Header: a\u{7}b%20\r\nX-Custom-Header: c\r\n", 45),
+            [pair("Custom-Header", "ab%20")]
+        );
+    }
+
+    #[test]
+    fn uui_comes_from_the_first_source_there_is() {
+        assert_eq!(custom("X-UUI: A1\r\nUser-to-User: 04C8;encoding=hex\r\n", 45), [pair("UUI", "A1")]);
+        assert_eq!(custom("User-to-User: 04C8;encoding=hex\r\n", 45), [pair("UUI", "04C8")]);
+        assert_eq!(custom("X-Exotel-CallSid: x\r\n", 45), []);
+        let message = invite_with("X-UUI: A1\r\nUser-to-User: 0441\r\n");
+        let text = custom_headers(&message, &[], 45, &[UuiSource::UserToUser], UuiDecode::Text);
+        assert_eq!(text, [pair("UUI", "A")]);
+    }
 }

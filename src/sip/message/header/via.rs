@@ -150,3 +150,48 @@ impl Via {
 fn blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\r' | '\n')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_may_stand_round_every_separator() {
+        let via = Via::parse(b"SIP  / 2.0  / TCP     spindle.example.com : 5061 ; branch  =   z9hG4bK9ikj8")
+            .unwrap();
+        assert_eq!((via.transport(), via.host(), via.port()), ("TCP", "spindle.example.com", Some(5061)));
+        assert_eq!((via.branch(), via.has_cookie(), via.rport_asked()), (Some("z9hG4bK9ikj8"), true, false));
+    }
+
+    #[test]
+    fn received_is_read_with_brackets_and_without() {
+        for received in ["[2001:db8::9:255]", "2001:db8::9:255"] {
+            let via = format!(
+                "SIP/2.0/UDP [2001:db8::9:1];received={received};rport;branch=z9hG4bKas3;ttl=1;maddr=224.0.1.75"
+            );
+            let via = Via::parse(via.as_bytes()).unwrap();
+            assert_eq!((via.host(), via.received()), ("[2001:db8::9:1]", Some(received)));
+            assert_eq!((via.rport_asked(), via.ttl(), via.maddr()), (true, Some(1), Some("224.0.1.75")));
+        }
+    }
+
+    #[test]
+    fn a_bare_cookie_names_no_transaction() {
+        assert!(!Via::parse(b"SIP/2.0/UDP h;branch=z9hG4bK").unwrap().has_cookie());
+        assert!(!Via::parse(b"SIP/2.0/UDP h;branch=390skdjuw").unwrap().has_cookie());
+    }
+
+    #[test]
+    fn a_bad_one_may_still_say_the_way_back() {
+        let (via, good) = Via::read(b"SIP/2.0/UDP 192.0.2.15:5062;;,;,,;rport").unwrap();
+        assert_eq!(
+            (via.host(), via.port(), via.rport_asked(), good),
+            ("192.0.2.15", Some(5062), true, false)
+        );
+        let (via, good) = Via::read(b"SIP/2.0/UDP 192.0.2.15:99999").unwrap();
+        assert_eq!((via.port(), good), (None, false));
+        for hopeless in ["", "SIP/2.0/UDP", "SIP/2.0 h", "SIP/2.0/UDP ;branch=x", "SIP/2.0/UDP [::1"] {
+            assert!(Via::read(hopeless.as_bytes()).is_none(), "{hopeless}");
+        }
+    }
+}

@@ -34,7 +34,7 @@ impl Lines {
     fn begin(first: &[&[u8]]) -> Self {
         let mut lines = Self(Vec::with_capacity(1024));
         for word in first {
-            lines.put(word, keep_copied);
+            lines.put(word, keep_authored);
         }
         lines.0.extend_from_slice(b"\r\n");
         lines

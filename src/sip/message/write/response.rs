@@ -208,3 +208,71 @@ fn default_phrase(status: u16) -> &'static str {
         _ => "Global Failure",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::message::{Framing, response_destination};
+
+    fn options(via: &str) -> Message {
+        let text = format!(
+            "OPTIONS sip:h SIP/2.0\r\nVia: {via}\r\nv: SIP/2.0/TCP z;branch=z9hG4bK2\r\nf: <sip:a@h>;tag=1\r\nt:\r\n <sip:b@h>\r\ni: c\r\nCSeq: 1 OPTIONS\r\nTimestamp: 5.4\r\nl: 0\r\n\r\n"
+        );
+        Message::parse(text.as_bytes(), Framing::Datagram).expect("well-formed")
+    }
+
+    fn top_via(via: &str, remote: &str, force: bool) -> String {
+        let octets =
+            Response::to(&options(via), 200).source(remote.parse().expect("address"), force).octets();
+        let text = String::from_utf8(octets).expect("text");
+        text.lines().find_map(|line| line.strip_prefix("Via: ")).expect("a Via").to_owned()
+    }
+
+    #[test]
+    fn the_source_is_written_where_rfc_3581_wants_it() {
+        let (b, at) = (";branch=z9hG4bK1", "192.0.2.1:4444");
+        assert_eq!(
+            top_via(&format!("SIP/2.0/UDP 192.0.2.1:5060{b}"), at, false),
+            format!("SIP/2.0/UDP 192.0.2.1:5060{b}")
+        );
+        assert_eq!(
+            top_via(&format!("SIP/2.0/UDP h{b}"), at, false),
+            format!("SIP/2.0/UDP h{b};received=192.0.2.1")
+        );
+        assert_eq!(
+            top_via(&format!("SIP/2.0/UDP 192.0.2.1;rport{b}, SIP/2.0/UDP y;rport"), at, false),
+            format!("SIP/2.0/UDP 192.0.2.1{b};received=192.0.2.1;rport=4444, SIP/2.0/UDP y;rport")
+        );
+        assert_eq!(
+            top_via(&format!("SIP/2.0/UDP [2001:db8::9];received=[::1]{b}"), "[2001:db8::9]:7", true),
+            format!("SIP/2.0/UDP [2001:db8::9]{b};received=2001:db8::9;rport=7")
+        );
+        let mapped = top_via(&format!("SIP/2.0/UDP 192.0.2.1{b}"), "[::ffff:192.0.2.1]:5060", false);
+        assert_eq!(mapped, format!("SIP/2.0/UDP 192.0.2.1{b}"));
+    }
+
+    #[test]
+    fn a_100_has_the_timestamp_and_no_tag_of_ours() {
+        let request = options("SIP/2.0/UDP h;branch=z9hG4bK1");
+        let trying = Response::to(&request, 100).to_tag("x").octets();
+        assert_eq!(
+            String::from_utf8(trying).expect("text"),
+            "SIP/2.0 100 Trying\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nVia: SIP/2.0/TCP z;branch=z9hG4bK2\r\n\
+             From: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\nTimestamp: 5.4\r\nContent-Length: 0\r\n\r\n"
+        );
+        let ok = Response::to(&request, 200).to_tag("x\r\ny").octets();
+        let ok = String::from_utf8(ok).expect("text");
+        assert!(ok.contains("\r\nTo: <sip:b@h>;tag=xy\r\n") && !ok.contains("Timestamp"));
+    }
+
+    #[test]
+    fn a_response_goes_to_the_source_and_to_no_name() {
+        let to = |via: &str, force| {
+            response_destination(&options(via), "192.0.2.1:4444".parse().expect("address"), force).to_string()
+        };
+        assert_eq!(to("SIP/2.0/UDP 203.0.113.9;maddr=255.255.255.255;branch=x", false), "192.0.2.1:5060");
+        assert_eq!(to("SIP/2.0/UDP h:5070;branch=x", false), "192.0.2.1:5070");
+        assert_eq!(to("SIP/2.0/UDP h:5070;rport;branch=x", false), "192.0.2.1:4444");
+        assert_eq!(to("SIP/2.0/UDP h:5070;branch=x", true), "192.0.2.1:4444");
+    }
+}

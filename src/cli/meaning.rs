@@ -1,0 +1,166 @@
+//! What a configuration means, in lines for people.
+
+use std::fmt::{self, Write as _};
+use std::path::Path;
+
+use super::which_route::target;
+use crate::call::Ring;
+use crate::config::Config;
+use crate::flow::AnswerMode;
+use crate::media::G711;
+use crate::route::{MissingAccount, Route};
+use crate::sip::Strangers;
+
+/// What it means, one subject a line.
+pub(super) fn of(config: &Config, path: &Path) -> String {
+    let mut out = format!("{} is right.\n\n", path.display());
+    // Writing to a String does not fail.
+    let _ = node(&mut out, config);
+    let _ = trunks(&mut out, config);
+    let _ = routes(&mut out, config);
+    for note in &config.notes {
+        let _ = writeln!(out, "note      {note}");
+    }
+    out
+}
+
+fn node(out: &mut String, config: &Config) -> fmt::Result {
+    let (node, media, limits) = (&config.node, &config.media, &config.call.limits);
+    writeln!(
+        out,
+        "node      {}, state in {}, drains for {:?}",
+        node.name,
+        node.state_dir.display(),
+        node.drain_timeout
+    )?;
+    let strangers = match config.sip.strangers {
+        Strangers::Refuse => "strangers get 403",
+        Strangers::Silent => "strangers get nothing",
+    };
+    write!(out, "SIP       {}; {strangers}", list(&config.listen))?;
+    match &config.sip.advertise {
+        Some(name) => writeln!(out, "; known as {name}")?,
+        None => writeln!(out)?,
+    }
+    let ports = (usize::from(*media.ports.end()) + 1 - usize::from(*media.ports.start())).div_ceil(2);
+    let cores = match media.cores.as_slice() {
+        [] => "one worker, not pinned".to_owned(),
+        cores => format!("cores {}", list(cores)),
+    };
+    let (first, last) = (media.ports.start(), media.ports.end());
+    writeln!(
+        out,
+        "media     {ports} RTP ports ({first}-{last}); {cores}; packets waited for {:?} at most",
+        media.jitter_max
+    )?;
+    writeln!(
+        out,
+        "limits    {} calls, {} new calls a second, {} streams",
+        limits.calls, limits.calls_per_second, limits.streams
+    )?;
+    writeln!(out, "HTTP      {}", list(&config.http.listen))
+}
+
+fn trunks(out: &mut String, config: &Config) -> fmt::Result {
+    for (trunk, sip) in config.call.trunks.iter().zip(&config.sip.trunks) {
+        let peers = if sip.peers.is_empty() { "nobody".to_owned() } else { list(&sip.peers) };
+        let transports: Vec<_> = sip.transports.iter().map(|transport| transport.as_str()).collect();
+        let codecs: Vec<_> = trunk
+            .codecs
+            .iter()
+            .map(|codec| match codec {
+                G711::Mu => "PCMU",
+                G711::A => "PCMA",
+            })
+            .collect();
+        let answer = match trunk.answer {
+            AnswerMode::BotReady => "answers when the bot is there",
+            AnswerMode::Immediate => "answers at once",
+            AnswerMode::BotAudio => "answers when the bot speaks",
+        };
+        let ring = match trunk.ring {
+            Ring::Nothing => "no ringing",
+            Ring::Ringing => "180",
+            Ring::EarlyMedia => "183",
+        };
+        let missing = match trunk.access.missing {
+            MissingAccount::Default => "the first if none is named",
+            MissingAccount::Reject => "one must be named",
+        };
+        writeln!(out, "trunk     {}: from {peers} over {}", trunk.name, list(&transports))?;
+        writeln!(
+            out,
+            "          accounts {} ({missing}); {}; {ring}, {answer}",
+            list(&trunk.access.accounts),
+            list(&codecs)
+        )?;
+        if trunk.max_calls.is_some() || trunk.max_cps.is_some() {
+            let or_all = |limit: Option<u32>| limit.map_or("no limit".to_owned(), |limit| limit.to_string());
+            writeln!(
+                out,
+                "          calls at once: {}; new calls a second: {}",
+                or_all(trunk.max_calls),
+                or_all(trunk.max_cps)
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn routes(out: &mut String, config: &Config) -> fmt::Result {
+    for (i, route) in config.call.routes.routes.iter().enumerate() {
+        writeln!(out, "route {:<3} {}: {}", i + 1, conditions(config, route), target(&route.target))?;
+    }
+    writeln!(out, "else      404")
+}
+
+fn conditions(config: &Config, route: &Route) -> String {
+    let mut all = Vec::new();
+    if let Some(trunk) = route.trunk.and_then(|id| config.call.trunks.get(usize::from(id.0))) {
+        all.push(format!("trunk {}", trunk.name));
+    }
+    all.extend(route.to.iter().map(|to| format!("to {to}")));
+    all.extend(route.from.iter().map(|from| format!("from {from}")));
+    all.extend(route.account.iter().map(|account| format!("account {account}")));
+    all.extend(route.headers.iter().map(|(name, pattern)| format!("{name} {pattern}")));
+    if all.is_empty() { "every call".to_owned() } else { all.join(", ") }
+}
+
+fn list<T: fmt::Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::config::Surroundings;
+
+    #[test]
+    fn the_meaning_names_everything_and_no_secret() {
+        let text = "[[trunk]]\nname=\"pbx\"\npeers=[\"192.0.2.10\"]\naccount=\"acme1\"\nmax_cps=5\n\
+                    [[route]]\nto=\"0800*\"\nbot=\"wss://key:s3cret@bot.example.com/media\"\n";
+        let machine = Surroundings {
+            variables: HashMap::new(),
+            cores: vec![0, 1, 2, 3],
+            descriptors: 1 << 20,
+            host_name: "edge-1".to_owned(),
+        };
+        let config = Config::from_text("f", text, &machine).expect("a configuration");
+        let meaning = of(&config, Path::new("f"));
+        for said in [
+            "f is right.",
+            "edge-1",
+            "udp://0.0.0.0:5060 tcp://0.0.0.0:5060; strangers get 403",
+            "10000 RTP ports (10000-29999); cores 1 2 3",
+            "5000 calls, 200 new calls a second, 5000 streams",
+            "trunk     pbx: from 192.0.2.10/32 over udp tcp",
+            "calls at once: no limit; new calls a second: 5",
+            "to 0800*: to the bot wss://bot.example.com/media",
+        ] {
+            assert!(meaning.contains(said), "{said} is missing in\n{meaning}");
+        }
+        assert!(!meaning.contains("s3cret"));
+    }
+}

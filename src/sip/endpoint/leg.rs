@@ -1,0 +1,184 @@
+//! A leg: one call between us and one far end, whoever called.
+//!
+//! ```text
+//!  in   Offered ─200─► Up ─BYE─► Leaving ─► Over          out  Calling ─2xx─► Up ─BYE─► Leaving ─► Over
+//!          └ refusal, CANCEL, Expires ─────► Over                 └ refusal, nothing ─────────────► Over
+//! ```
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Endpoint;
+use crate::ids::LegId;
+use crate::sip::dialog::Dialog;
+use crate::sip::dialog::ack_wait::AckWait;
+use crate::sip::hop::Way;
+use crate::sip::message::Message;
+use crate::sip::transaction::Octets;
+use crate::sip::transaction::table::TxId;
+use crate::sip::transaction::timer::earliest;
+use crate::sip::{Ended, Event, Trunk};
+
+/// A 180 or 183 is sent again each minute while the caller is held (RFC 3261 §13.3.1.1).
+pub(super) const PROGRESS_AGAIN: Duration = Duration::from_secs(60);
+/// A re-INVITE that takes longer gets a 100 (RFC 3261 §17.2.1).
+pub(super) const TRYING_AFTER: Duration = Duration::from_millis(200);
+/// Forks of one INVITE that are acknowledged and hung up; more cannot be meant seriously.
+pub(super) const MAX_STRAYS: usize = 16;
+
+/// One call of ours.
+#[derive(Debug)]
+pub(super) struct Leg {
+    /// Whose it is, as it was when the call began.
+    pub(super) trunk: Arc<Trunk>,
+    /// What we and the peer agree on; half of it while our INVITE is unanswered.
+    pub(super) dialog: Dialog,
+    /// Where it stands.
+    pub(super) stage: Stage,
+    /// Our INVITE, of a leg that we began.
+    pub(super) call: Option<Box<Calling>>,
+    /// A 2xx of ours without its ACK.
+    pub(super) wait: Option<AckWait>,
+    /// A re-INVITE of theirs without its answer.
+    pub(super) reoffer: Option<Reoffer>,
+    /// The call wants the end; why. What stands in the way is awaited.
+    pub(super) hangup: Option<Option<String>>,
+    /// The ACK to the 2xx that answered us, for its copies.
+    pub(super) ack: Option<(Way, Octets)>,
+    /// 2xx of other forks: their tag and the ACK to them.
+    pub(super) strays: Vec<(String, Way, Octets)>,
+    /// Requests of ours whose transactions live.
+    pub(super) requests: u32,
+    /// `Ended` was told.
+    pub(super) told_end: bool,
+}
+
+/// Where a leg stands.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Their INVITE waits for our answer.
+    Offered(Box<Offered>),
+    /// Our INVITE waits for theirs.
+    Calling,
+    /// Answered.
+    Up,
+    /// Our BYE is out.
+    Leaving,
+    /// Over; what is left is politeness.
+    Over,
+}
+
+/// An INVITE without a final answer.
+#[derive(Debug)]
+pub(super) struct Offered {
+    /// Its transaction.
+    pub(super) tx: TxId,
+    /// Itself, to be answered.
+    pub(super) invite: Message,
+    /// When its Expires runs out.
+    pub(super) expires: Option<Instant>,
+    /// When the last 18x goes out again, and itself.
+    pub(super) progress: Option<(Instant, u16, Octets)>,
+}
+
+/// An INVITE of ours: what its CANCEL and the ACK of a refusal are made of.
+#[derive(Debug)]
+pub(super) struct Calling {
+    /// Its transaction.
+    pub(super) tx: TxId,
+    /// Where it went.
+    pub(super) way: Way,
+    /// Request-URI.
+    pub(super) uri: String,
+    /// Branch of its Via.
+    pub(super) branch: String,
+    /// A 1xx came: it may be cancelled.
+    pub(super) provisional: bool,
+    /// The CANCEL is out; when nothing more is awaited.
+    pub(super) cancelled: Option<Instant>,
+}
+
+/// A re-INVITE without a final answer.
+#[derive(Debug)]
+pub(super) struct Reoffer {
+    /// Its transaction.
+    pub(super) tx: TxId,
+    /// Itself, to be answered.
+    pub(super) request: Message,
+    /// When it gets a 100.
+    pub(super) trying: Option<Instant>,
+}
+
+impl Leg {
+    /// A leg that begins.
+    pub(super) fn new(trunk: Arc<Trunk>, dialog: Dialog, stage: Stage) -> Self {
+        Self {
+            trunk,
+            dialog,
+            stage,
+            call: None,
+            wait: None,
+            reoffer: None,
+            hangup: None,
+            ack: None,
+            strays: Vec::new(),
+            requests: 0,
+            told_end: false,
+        }
+    }
+
+    /// When something is next due.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let of_stage = match &self.stage {
+            Stage::Offered(offered) => {
+                earliest([offered.expires, offered.progress.as_ref().map(|(at, ..)| *at)])
+            }
+            Stage::Calling => self.call.as_ref().and_then(|call| call.cancelled),
+            Stage::Up | Stage::Leaving | Stage::Over => None,
+        };
+        let trying = self.reoffer.as_ref().and_then(|reoffer| reoffer.trying);
+        earliest([of_stage, trying, self.wait.as_ref().map(AckWait::poll_timeout)])
+    }
+}
+
+/// An inbound leg is named by the endpoint, in this half of the numbers.
+pub(super) fn inbound(number: u64) -> LegId {
+    LegId(number & !OUTBOUND)
+}
+
+/// Legs that a `Dial` names have this bit, so that the two never meet.
+pub(super) const OUTBOUND: u64 = 1 << 63;
+
+impl Endpoint {
+    /// Does `act` to a leg, then puts its deadline right or forgets it.
+    pub(super) fn with_leg<R>(
+        &mut self,
+        id: LegId,
+        act: impl FnOnce(&mut Self, LegId, &mut Leg) -> R,
+    ) -> Option<R> {
+        let mut leg = self.legs.remove(&id)?;
+        let done = act(self, id, &mut leg);
+        self.settle(id, leg);
+        Some(done)
+    }
+
+    /// Puts a leg back: its deadline is right, or it is forgotten.
+    pub(super) fn settle(&mut self, id: LegId, leg: Leg) {
+        if leg.told_end && leg.requests == 0 {
+            self.deadlines.arm(id, None);
+            self.dialogs.remove(&leg.dialog.key());
+            return;
+        }
+        self.deadlines.arm(id, leg.poll_timeout());
+        self.legs.insert(id, leg);
+    }
+
+    /// The leg is over: told once.
+    pub(super) fn end(&mut self, id: LegId, leg: &mut Leg, how: Ended) {
+        leg.stage = Stage::Over;
+        (leg.wait, leg.hangup) = (None, None);
+        if !std::mem::replace(&mut leg.told_end, true) {
+            self.tell(Event::Ended { leg: id, how });
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The endpoint: messages in, commands in, time in; messages and events out.
+//!
+//! ```text
+//!              ┌ receive ── strangers, malformed, copies ─┐
+//!  Datagram ──►│   ├─ outside ── checks 4..9 ─► new leg ──┤
+//!  Framed ────►│   ├─ inside ─── BYE, re-INVITE, INFO … ──┼──► Output::Event
+//!              │   └─ responses ─ of our INVITE, BYE ─────┤
+//!  Command ───►│ commands, dial, leave ───────────────────┼──► Output::Transmit
+//!  Timeout ───►│ transactions, legs ──────────────────────┘
+//! ```
+//!
+//! One input, then drain the outputs, then the next input. No socket and no clock is read here.
+
+mod access;
+mod authored;
+mod commands;
+mod dial;
+mod info;
+mod inside;
+mod leave;
+mod leg;
+mod outcry;
+mod outside;
+mod receive;
+mod responses;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::dialog::DialogKey;
+use super::hop::{self, Hop, Way};
+use super::message::Framed;
+use super::transaction::table::{Fired, Transactions};
+use super::transaction::{Deadlines, Octets, Send, Timers};
+use super::{Command, Config, Event, Gate, Transport, Trunk};
+use crate::ids::{Entropy, LegId, TrunkId};
+use crate::telemetry::metrics;
+use access::Access;
+use leg::Leg;
+use outcry::Outcry;
+
+/// What happens to an endpoint.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A datagram came.
+    Datagram {
+        /// Our address it came to; never unspecified.
+        local: SocketAddr,
+        /// Its source.
+        remote: SocketAddr,
+        /// One message.
+        bytes: &'a [u8],
+    },
+    /// Something whole came out of a stream.
+    Framed {
+        /// The connection; `local` is the listener's port.
+        hop: Hop,
+        /// What came.
+        framed: Framed,
+    },
+    /// A connection to there could not be opened, or did not take what was given to it.
+    Failed(Hop),
+    /// A call wants something.
+    Command {
+        /// What.
+        command: Command,
+        /// For `Dial`: our address that faces its target, with the listener's port. Absent: nothing of ours
+        /// listens on that transport, and the leg ends as lost.
+        local: Option<SocketAddr>,
+    },
+    /// The time that `poll_timeout` named has come.
+    Timeout,
+}
+
+/// What an endpoint wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send these octets.
+    Transmit {
+        /// Where.
+        way: Way,
+        /// One message.
+        bytes: Octets,
+    },
+    /// Close this connection, once what was given to it has gone out.
+    Close(Hop),
+    /// Tell the call.
+    Event(Event),
+}
+
+/// How full the tables are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Server and client transactions.
+    pub transactions: usize,
+    /// Dialogs, early ones included.
+    pub dialogs: usize,
+    /// Legs; one that has ended stays while a request of ours for it is unanswered.
+    pub legs: usize,
+    /// Things that wait for a time.
+    pub timers: usize,
+}
+
+/// Everything signalling knows and decides.
+#[derive(Debug)]
+pub struct Endpoint {
+    config: Config,
+    trunks: Vec<Arc<Trunk>>,
+    timers: Timers,
+    entropy: Entropy,
+    /// Makes tags of answers without state.
+    salt: u64,
+    gate: Gate,
+    listeners: Vec<(Transport, SocketAddr)>,
+    access: Access,
+    outcry: Outcry,
+    transactions: Transactions,
+    legs: HashMap<LegId, Leg>,
+    dialogs: HashMap<DialogKey, LegId>,
+    deadlines: Deadlines<LegId>,
+    last_leg: u64,
+    outputs: VecDeque<Output>,
+}
+
+impl Endpoint {
+    /// An endpoint without calls.
+    pub fn new(mut config: Config, mut entropy: Entropy) -> Self {
+        let trunks = shared(std::mem::take(&mut config.trunks));
+        let timers = Timers::new(config.t1);
+        Self {
+            trunks,
+            timers,
+            salt: entropy.u64(),
+            entropy,
+            gate: Gate::Open,
+            listeners: Vec::new(),
+            access: Access::new(&config),
+            outcry: Outcry::default(),
+            transactions: Transactions::new(timers),
+            legs: HashMap::new(),
+            dialogs: HashMap::new(),
+            deadlines: Deadlines::new(),
+            last_leg: 0,
+            outputs: VecDeque::new(),
+            config,
+        }
+    }
+
+    /// Peers may reach us there; an unspecified address stands for each of ours.
+    pub fn listens_on(&mut self, transport: Transport, local: SocketAddr) {
+        self.listeners.push((transport, local));
+    }
+
+    /// From now on requests outside a dialog are judged by these trunks. Calls that are up keep what they
+    /// began with.
+    pub fn set_trunks(&mut self, trunks: Vec<Trunk>) {
+        self.trunks = shared(trunks);
+    }
+
+    /// One thing happened at `now`. Drain `poll_output` before the next.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        match input {
+            Input::Datagram { local, remote, bytes } => {
+                let (local, remote) = (hop::canonical(local), hop::canonical(remote));
+                self.datagram(now, Hop { transport: Transport::Udp, local, remote }, bytes);
+            }
+            Input::Framed { hop, framed } => self.framed(now, canonical(hop), framed),
+            Input::Failed(hop) => self.failed(now, canonical(hop)),
+            Input::Command { command, local } => self.command(now, command, local),
+            Input::Timeout => self.timeout(now),
+        }
+    }
+
+    /// What is to be done, in order; nothing when all is done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When `Input::Timeout` is next due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.transactions.poll_timeout(), self.deadlines.next()].into_iter().flatten().min()
+    }
+
+    /// How full the tables are.
+    pub fn load(&self) -> Load {
+        let (servers, clients) = self.transactions.len();
+        Load {
+            transactions: servers + clients,
+            dialogs: self.dialogs.len(),
+            legs: self.legs.len(),
+            timers: self.deadlines.len() + self.transactions.waiting(),
+        }
+    }
+
+    /// Whether that address is a trunk's, be it to call or to be called.
+    pub fn knows(&self, transport: Transport, source: SocketAddr) -> bool {
+        let ip = source.ip().to_canonical();
+        access::trunk_of(&self.trunks, transport, ip).is_some()
+            || self.trunks.iter().any(|trunk| trunk.targets.contains(&ip))
+    }
+
+    /// Whether a call that is up uses this connection. Looks at every leg: for the rare idle connection.
+    pub fn uses(&self, hop: Hop) -> bool {
+        let hop = canonical(hop);
+        self.legs.values().any(|leg| leg.dialog.hop == hop)
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        while let Some(fired) = self.transactions.fire(now) {
+            match fired {
+                Fired::Send(way, send) => self.transmit(way, send),
+                Fired::Unacknowledged => metrics::sip_dropped("", "no_ack"),
+                Fired::TimedOut(purpose) => self.request_timed_out(now, purpose),
+                Fired::Done(purpose) => self.request_done(purpose),
+            }
+        }
+        while let Some(leg) = self.deadlines.pop(now) {
+            self.leg_due(now, leg);
+        }
+    }
+
+    // ---- what every part uses ----
+
+    fn trunk(&self, id: TrunkId) -> Option<&Arc<Trunk>> {
+        self.trunks.get(usize::from(id.0))
+    }
+
+    /// Puts a message on the wire; nothing is ever sent to nobody or to everybody (R-16).
+    fn transmit(&mut self, way: Way, send: Send) {
+        let transport = way.hop.transport.as_str();
+        if !hop::may_be_sent_to(way.hop.remote) {
+            return metrics::sip_dropped(transport, "destination");
+        }
+        let bytes = match send {
+            Send::First(bytes) => {
+                authored::count_out(transport, &bytes);
+                bytes
+            }
+            Send::Again(bytes) => {
+                metrics::sip_retransmission(transport);
+                bytes
+            }
+        };
+        self.outputs.push_back(Output::Transmit { way, bytes });
+    }
+
+    fn transmit_if(&mut self, sent: Option<(Way, Send)>) {
+        if let Some((way, send)) = sent {
+            self.transmit(way, send);
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn drop_message(&mut self, now: Instant, hop: Hop, cause: &'static str) {
+        metrics::sip_dropped(hop.transport.as_str(), cause);
+        self.outcry.refusal(now, cause, hop, None);
+    }
+}
+
+fn shared(trunks: Vec<Trunk>) -> Vec<Arc<Trunk>> {
+    trunks.into_iter().map(Arc::new).collect()
+}
+
+fn canonical(hop: Hop) -> Hop {
+    Hop { transport: hop.transport, local: hop::canonical(hop.local), remote: hop::canonical(hop.remote) }
+}

@@ -1,0 +1,227 @@
+//! One task: an input, then every output it causes, then the next input.
+#![allow(clippy::disallowed_methods)] // the one place where signalling reads the clock
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::{self, Receiver};
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
+
+use super::resolve::Facing;
+use super::tcp::{self, Connections, FromStream};
+use super::udp::Datagrams;
+use super::{Sockets, Trace, Traced};
+use crate::sip::endpoint::{Endpoint, Input, Output};
+use crate::sip::hop::{Hop, Way};
+use crate::sip::message::Framed;
+use crate::sip::{Command, Event, Octets, Transport};
+use crate::telemetry::metrics;
+
+/// Datagrams taken before timers, connections and commands have their turn.
+const BURST: usize = 32;
+/// Things connections may have said that were not heard yet.
+const STREAM_QUEUE: usize = 256;
+/// How often the fill of the tables is measured.
+const MEASURE: Duration = Duration::from_secs(1);
+/// A task with nothing to wait for looks at the clock so often.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// Drives the endpoint until the last sender of `commands` is gone, and gives it back. `events` is called for
+/// each event in order and must not wait.
+pub async fn drive(
+    endpoint: Endpoint,
+    sockets: Sockets,
+    mut commands: Receiver<Command>,
+    events: impl FnMut(Event) + Send,
+    trace: Option<Trace>,
+) -> Endpoint {
+    let (tell, mut streams) = mpsc::channel(STREAM_QUEUE);
+    let listening = sockets.local_addrs();
+    let mut acceptors = JoinSet::new();
+    for (listener, _) in sockets.tcp {
+        acceptors.spawn(tcp::accept(listener, tell.clone()));
+    }
+    let connections = Connections::new(tell, sockets.dscp);
+    let (facing, listeners) = (Facing::default(), HashMap::new());
+    let mut shell =
+        Shell { endpoint, udp: sockets.udp, connections, facing, listeners, events, trace, next: 0 };
+    for listen in listening {
+        shell.endpoint.listens_on(listen.transport, listen.addr);
+        shell.listeners.entry((listen.transport, listen.addr.is_ipv4())).or_insert(listen.addr);
+    }
+    let mut buffer = vec![0; 65_535];
+    let mut measured = Instant::now();
+    loop {
+        let now = Instant::now();
+        if now.duration_since(measured) >= MEASURE {
+            measured = now;
+            let load = shell.endpoint.load();
+            metrics::sip_load(load.transactions, load.dialogs, load.legs);
+        }
+        let wake = shell.endpoint.poll_timeout().unwrap_or(now + NEVER);
+        if wake <= now {
+            shell.step(now, Input::Timeout);
+            continue;
+        }
+        tokio::select! {
+            (which, count, from) = receive(&shell.udp, shell.next, &mut buffer) => {
+                shell.datagrams(which, count, from, &mut buffer).await;
+            }
+            Some(said) = streams.recv() => shell.stream(said),
+            command = commands.recv() => match command {
+                Some(command) => shell.command(command),
+                None => return shell.endpoint,
+            },
+            () = sleep_until(wake.into()) => {}
+        }
+    }
+}
+
+/// The next datagram of any socket, beginning with `first`; never, where there is no socket.
+async fn receive(udp: &[Datagrams], first: usize, buffer: &mut [u8]) -> (usize, usize, SocketAddr) {
+    poll_fn(|cx| {
+        for turn in 0..udp.len() {
+            let which = (first + turn) % udp.len();
+            let Some(socket) = udp.get(which) else { continue };
+            if let Poll::Ready((count, from)) = socket.poll_receive(cx, buffer) {
+                return Poll::Ready((which, count, from));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// The endpoint and the world around it.
+struct Shell<E> {
+    endpoint: Endpoint,
+    udp: Vec<Datagrams>,
+    connections: Connections,
+    facing: Facing,
+    /// The first listener of each transport and family: what calls of ours go out by.
+    listeners: HashMap<(Transport, bool), SocketAddr>,
+    events: E,
+    trace: Option<Trace>,
+    /// The socket whose turn it is.
+    next: usize,
+}
+
+impl<E: FnMut(Event) + Send> Shell<E> {
+    /// One input, then drain the outputs.
+    fn step(&mut self, now: Instant, input: Input<'_>) {
+        self.endpoint.handle(now, input);
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                Output::Transmit { way, bytes } => self.transmit(now, way, bytes),
+                Output::Close(hop) => self.connections.close(hop),
+                Output::Event(event) => (self.events)(event),
+            }
+        }
+    }
+
+    /// The datagram that came, and those that wait behind it.
+    async fn datagrams(
+        &mut self,
+        mut which: usize,
+        mut count: usize,
+        mut from: SocketAddr,
+        buffer: &mut [u8],
+    ) {
+        for _ in 0..BURST {
+            self.datagram(which, from, buffer.get(..count).unwrap_or_default());
+            self.next = (which + 1) % self.udp.len().max(1);
+            let more = poll_fn(|cx| {
+                let found = (0..self.udp.len()).find_map(|turn| {
+                    let which = (self.next + turn) % self.udp.len();
+                    match self.udp.get(which)?.poll_receive(cx, buffer) {
+                        Poll::Ready((count, from)) => Some((which, count, from)),
+                        Poll::Pending => None,
+                    }
+                });
+                Poll::Ready(found)
+            });
+            match more.await {
+                Some(next) => (which, count, from) = next,
+                None => return,
+            }
+        }
+    }
+
+    fn datagram(&mut self, which: usize, remote: SocketAddr, bytes: &[u8]) {
+        let Some(listener) = self.udp.get(which).map(Datagrams::local) else { return };
+        let now = Instant::now();
+        // A stranger learns no address of ours, and costs no look at the routes.
+        let known = self.endpoint.knows(Transport::Udp, remote);
+        let local = if known { self.facing.local(listener, remote.ip()) } else { None }.unwrap_or(listener);
+        self.traced(false, Hop { transport: Transport::Udp, local, remote }, bytes, now);
+        self.step(now, Input::Datagram { local, remote, bytes });
+    }
+
+    fn stream(&mut self, said: FromStream) {
+        let now = Instant::now();
+        match said {
+            FromStream::Accepted(stream) => {
+                let known = stream.peer_addr().is_ok_and(|from| self.endpoint.knows(Transport::Tcp, from));
+                self.connections.accept(stream, known);
+            }
+            FromStream::Framed(id, framed) => {
+                let Some(hop) = self.connections.hop(id) else { return };
+                if let Framed::Message(message) = &framed {
+                    self.traced(false, hop, message.octets(), now);
+                }
+                self.step(now, Input::Framed { hop, framed });
+            }
+            FromStream::Idle(id) => {
+                if let Some(hop) = self.connections.hop(id).filter(|hop| !self.endpoint.uses(*hop)) {
+                    self.connections.close(hop);
+                }
+            }
+            FromStream::Closed(id) => drop(self.connections.forget(id)),
+            FromStream::Failed(id) => {
+                for hop in self.connections.forget(id) {
+                    self.step(now, Input::Failed(hop));
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        let local = match &command {
+            Command::Dial(dial) => {
+                let listener = self.listeners.get(&(dial.transport, dial.to.is_ipv4())).copied();
+                listener.and_then(|listener| self.facing.local(listener, dial.to.ip()))
+            }
+            _ => None,
+        };
+        self.step(Instant::now(), Input::Command { command, local });
+    }
+
+    fn transmit(&mut self, now: Instant, way: Way, bytes: Octets) {
+        self.traced(true, way.hop, &bytes, now);
+        let hop = way.hop;
+        let taken = match hop.transport {
+            Transport::Udp => {
+                let socket = self.udp.iter().find(|socket| socket.is(hop.local));
+                socket.is_some_and(|socket| socket.send(&bytes, hop.remote))
+            }
+            Transport::Tcp => self.connections.send(way, bytes),
+            Transport::Tls => false,
+        };
+        if !taken {
+            metrics::sip_dropped(hop.transport.as_str(), "not_sent");
+            if hop.transport.is_stream() {
+                self.endpoint.handle(now, Input::Failed(hop));
+            }
+        }
+    }
+
+    fn traced(&self, sent: bool, hop: Hop, bytes: &[u8], at: Instant) {
+        if let Some(trace) = &self.trace {
+            trace(Traced { sent, hop, bytes, at });
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! TLS towards bots (agentstream.md section 2.2, reliability R-61): 1.2 or newer, certificate and name verified, no way around it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::stream::connect::Failure;
+
+/// Octets TLS may hold for a slow socket; 64 KiB is the library's.
+const BUFFER: usize = 16 * 1024;
+
+/// Whom we trust and who we are (`ca_file`, `client_certificate`, `client_key`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// PEM file of the authorities; when given, the system's are not asked.
+    pub ca_file: Option<PathBuf>,
+    /// PEM files of our certificate chain and its key.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+/// Why no `Connector` could be made of the files.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// A file cannot be read as PEM.
+    #[error("{path}: {reason}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The certificate and key are not a pair we can use.
+    #[error("client certificate: {0}")]
+    Client(rustls::Error),
+}
+
+/// What all streams' TLS connections are made with; sessions are resumed through it.
+#[derive(Clone)]
+pub struct Connector {
+    config: Arc<ClientConfig>,
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
+impl Connector {
+    /// Reads the files, or the system's roots.
+    ///
+    /// # Errors
+    /// When a file that was named cannot be used.
+    pub fn new(trust: &Trust) -> Result<Self, TrustError> {
+        let roots = match &trust.ca_file {
+            Some(path) => authorities(path)?,
+            None => system(),
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring speaks TLS 1.2 and 1.3")
+            .with_root_certificates(roots);
+        let config = match &trust.client {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                let key = PrivateKeyDer::from_pem_file(key).map_err(|reason| unreadable(key, &reason))?;
+                builder.with_client_auth_cert(certificates(chain)?, key).map_err(TrustError::Client)?
+            }
+        };
+        Ok(Self { config: Arc::new(config) })
+    }
+
+    /// The system's roots, or those of a file alone.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn tls(ca_file: Option<&Path>) -> Result<Self, TrustError> {
+        Self::new(&Trust { ca_file: ca_file.map(Path::to_owned), client: None })
+    }
+
+    pub(super) async fn handshake(
+        &self,
+        host: &str,
+        tcp: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, Failure> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| Failure::Tls { cause: "tls_name", reason: "no name to verify".to_owned() })?;
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        let limited = |tls: &mut rustls::ClientConnection| tls.set_buffer_limit(Some(BUFFER));
+        connector.connect_with(name, tcp, limited).await.map_err(|error| failure(&error))
+    }
+}
+
+fn system() -> RootCertStore {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "a root certificate of the system was not read");
+    }
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        tracing::warn!("the system has no root certificates: no wss:// bot can be verified");
+    }
+    roots
+}
+
+fn authorities(path: &Path) -> Result<RootCertStore, TrustError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|reason| unreadable(path, &reason))?;
+    }
+    Ok(roots)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    let all = CertificateDer::pem_file_iter(path).map_err(|reason| unreadable(path, &reason))?;
+    let all: Vec<_> = all.collect::<Result<_, _>>().map_err(|reason| unreadable(path, &reason))?;
+    match all.is_empty() {
+        true => Err(unreadable(path, &"no certificate in it")),
+        false => Ok(all),
+    }
+}
+
+fn unreadable(path: &Path, reason: &dyn std::fmt::Display) -> TrustError {
+    TrustError::File { path: path.to_owned(), reason: reason.to_string() }
+}
+
+/// Expired, wrong name and unknown issuer each have a cause of their own.
+fn failure(error: &io::Error) -> Failure {
+    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+        return Failure::Tls { cause: "tls", reason: super::words(error) };
+    };
+    let rustls::Error::InvalidCertificate(why) = tls else {
+        return Failure::Tls { cause: "tls", reason: tls.to_string() };
+    };
+    use CertificateError as E;
+    let (cause, reason) = match why {
+        E::Expired | E::ExpiredContext { .. } => ("tls_expired", "certificate has expired".to_owned()),
+        E::NotValidYet | E::NotValidYetContext { .. } => {
+            ("tls_expired", "certificate is not valid yet".to_owned())
+        }
+        E::NotValidForName | E::NotValidForNameContext { .. } => {
+            ("tls_name", "certificate is not valid for the host name".to_owned())
+        }
+        E::UnknownIssuer => ("tls_issuer", "certificate signed by unknown authority".to_owned()),
+        other => ("tls", format!("certificate: {other}")),
+    };
+    Failure::Tls { cause, reason }
+}
