@@ -139,6 +139,7 @@ impl Pace {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a test begins now
 mod tests {
     use super::*;
     use crate::rtp::packet::MAX_PACKET;

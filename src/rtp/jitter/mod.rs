@@ -31,6 +31,7 @@
 
 mod buffer;
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a test begins now
 mod model;
 mod placing;
 mod source;
