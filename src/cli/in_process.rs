@@ -11,7 +11,8 @@ use crate::sip::Transport;
 /// Starts it.
 pub(super) async fn start(wanted: Wanted) -> Result<Daemon, String> {
     let records = wanted.state_dir.join("cdr");
-    let running = daemon::start(config(&wanted)?, Onlookers::default()).await.map_err(|error| error.to_string())?;
+    let running =
+        daemon::start(config(&wanted)?, Onlookers::default()).await.map_err(|error| error.to_string())?;
     let udp = running.sip.iter().find(|(transport, _)| *transport == Transport::Udp);
     let sip = udp.map(|(_, address)| *address).ok_or("the daemon does not listen for SIP")?;
     let stop = Box::new(move || -> super::demo::Stopping {
