@@ -3,13 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use super::admission::Full;
 use super::cdr::By;
 use super::refusal::Denied;
 use super::{Call, Output};
 use crate::media;
 use crate::sdp;
 use crate::sip;
-use crate::stream::{DisconnectedBy, Outcome, Status, Stop};
+use crate::stream::{self, DisconnectedBy, Outcome, Status, Stop};
 
 /// How long the last figures of ports and streams are waited for; a bot has 2 s for its close frame.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -66,7 +67,7 @@ impl Call {
             let denied = match why {
                 Why::Flow => Denied::from_outcome(self.stage.last.as_ref()),
                 Why::Denied(denied) => denied,
-                Why::Shutdown => Denied::Full(super::admission::Full::Draining),
+                Why::Shutdown => Denied::Full(Full::Draining),
                 Why::Asked => Denied::Route(480),
                 _ => Denied::Internal,
             };
@@ -98,8 +99,9 @@ impl Call {
         self.ending = Some(ending);
         self.timers = super::Timers { ending: Some(now + LAST_WORDS), ..Default::default() };
         if self.stage.is_live() {
-            let stop = if matches!(why, Why::Shutdown) { Stop::Shutdown } else { Stop::CallEnded };
-            self.outputs.push_back(Output::StopStream(stop));
+            let down = matches!(why, Why::Shutdown | Why::Denied(Denied::Full(Full::Draining)));
+            let stop = if down { Stop::Shutdown } else { Stop::CallEnded };
+            self.outputs.push_back(Output::Stream(stream::Command::Stop(stop)));
         }
         self.lower();
         self.leg.reservation = None;
