@@ -42,7 +42,10 @@ fn a_stream_lasts_as_long_as_it_may() {
     world.call();
     let cdr = world.finish();
     assert_eq!(world.bot().told(), "connected start stop:stopped close:1000");
-    assert_eq!((&cdr["end"]["cause"], &cdr["streams"][0]["Duration"]), (&"duration_limit".into(), &"10".into()));
+    assert_eq!(
+        (&cdr["end"]["cause"], &cdr["streams"][0]["Duration"]),
+        (&"duration_limit".into(), &"10".into())
+    );
 }
 
 #[test]
@@ -119,7 +122,9 @@ fn a_trunk_that_calls_too_often_is_refused_as_well() {
 
 #[test]
 fn a_full_node_asks_for_another_try() {
-    for limits in [Limits { calls: 1, ..Limits::default() }, Limits { calls_per_second: 1, ..Limits::default() }] {
+    for limits in
+        [Limits { calls: 1, ..Limits::default() }, Limits { calls_per_second: 1, ..Limits::default() }]
+    {
         let (world, cdr) = second_of_two(|setup| setup.limits = limits.clone());
         let refusal = world.said("<503");
         assert!(refusal.contains("Reason: Q.850;cause=42\r\n"));

@@ -86,8 +86,11 @@ fn at_every_rate_a_tone_keeps_its_pitch_both_ways() {
 fn the_bot_is_told_who_calls_and_every_scalar_is_a_string() {
     let mut world = World::new(Setup::url("wss://bot.example.com/v1?sample-rate=16000&lang=hi-IN&UUI=url"));
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    world.caller().headers =
-        vec![header("X-UUI", "A1B2"), header("X-Custom-Header", "SalesBot"), header("X-Exotel-AccountSid", "acme1")];
+    world.caller().headers = vec![
+        header("X-UUI", "A1B2"),
+        header("X-Custom-Header", "SalesBot"),
+        header("X-Exotel-AccountSid", "acme1"),
+    ];
     world.call();
     world.run(ms(200));
     world.caller().hang_up();

@@ -42,7 +42,8 @@ fn any_setup(seed: u64, chance: &mut Entropy) -> Setup {
     };
     let opens = Door::Opens(ms(chance.below(3000).into()));
     let fails = Door::Fails(ms(chance.below(2000).into()), Failure::Refused);
-    setup.doors = pick(chance, &[vec![opens.clone()], vec![opens.clone()], vec![fails.clone(), opens], vec![fails]]);
+    setup.doors =
+        pick(chance, &[vec![opens.clone()], vec![opens.clone()], vec![fails.clone(), opens], vec![fails]]);
     setup.lag = ms(pick(chance, &[0, 1, 4]));
     setup
 }

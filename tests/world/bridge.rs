@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use streamkit::call::{self, Opening};
 use streamkit::call::admission::StreamPermit;
+use streamkit::call::{self, Opening};
 use streamkit::ids::{CallKey, StreamSid};
 use streamkit::media::StreamEnd;
 use streamkit::stream::connect::{Attempts, Failure};
@@ -61,7 +61,20 @@ impl Bridge {
         let sid = start.stream_sid;
         let session = Session::new(config.clone(), start, &url, config.frame_ms, &StartStyle::default(), now);
         let dial = Some(Dial { attempts: Attempts::new(&config, now), doors, next: Next::Begin(now) });
-        Self { key, index, sid, url, config, session, end, dial, up: false, over: None, delay, _permit: permit }
+        Self {
+            key,
+            index,
+            sid,
+            url,
+            config,
+            session,
+            end,
+            dial,
+            up: false,
+            over: None,
+            delay,
+            _permit: permit,
+        }
     }
 
     /// Takes a message of the bot's socket.
@@ -178,7 +191,9 @@ impl Dial {
                 let budget = Failure::Budget(config.connect_timeout);
                 self.next = match door {
                     Door::Opens(after) if now + after < until => Next::Conclude(now + after, None),
-                    Door::Fails(after, failure) if now + after < until => Next::Conclude(now + after, Some(failure)),
+                    Door::Fails(after, failure) if now + after < until => {
+                        Next::Conclude(now + after, Some(failure))
+                    }
                     Door::Opens(_) | Door::Fails(..) | Door::Silent => Next::Conclude(until, Some(budget)),
                 };
             }

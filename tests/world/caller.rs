@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use streamkit::ids::{Entropy, LegId, TrunkId};
-use streamkit::sip::{self, Body, Command, Dial, Endpoint, Ended, Event, Input, Output, Transport};
+use streamkit::sip::{self, Body, Command, Dial, Ended, Endpoint, Event, Input, Output, Transport};
 
 use super::ear::Ear;
 use super::mouth::{EVENTS, Mouth};
@@ -67,7 +67,8 @@ impl Caller {
             force_rport: false,
             nat_contact: true,
         };
-        let config = sip::Config { trunks: vec![trunk], user_agent: "Phone".to_owned(), ..sip::Config::default() };
+        let config =
+            sip::Config { trunks: vec![trunk], user_agent: "Phone".to_owned(), ..sip::Config::default() };
         let mut endpoint = Endpoint::new(config, chance);
         endpoint.listens_on(Transport::Udp, sip);
         let rtp = SocketAddr::new(sip.ip(), 4000);
@@ -153,7 +154,9 @@ impl Caller {
     /// Takes a datagram.
     pub(crate) fn take(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         if to != self.sip {
-            return if to == self.mouth.from { self.ear.hear(now, bytes) };
+            return if to == self.mouth.from {
+                self.ear.hear(now, bytes)
+            };
         }
         let text = String::from_utf8_lossy(bytes);
         if text.starts_with("SIP/2.0 ") && text.contains("branch=z9hG4bKhand") {
@@ -203,7 +206,10 @@ impl Caller {
                 return;
             }
             if let Some(answer) = &self.answer_in_ack {
-                let with = format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{answer}", answer.len());
+                let with = format!(
+                    "Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{answer}",
+                    answer.len()
+                );
                 text = text.replace("Content-Length: 0\r\n\r\n", &with);
             }
         }

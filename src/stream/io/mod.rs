@@ -151,7 +151,10 @@ impl<A: Audio, E: Fn(Event) + Send> Stream<A, E> {
         let result = loop {
             tokio::select! {
                 biased;
-                command = commands.recv() => break Err(stop(command)),
+                command = commands.recv() => match order(command) {
+                    Input::Stop(stop) => break Err(stop),
+                    key => self.session.handle(clock(), key),
+                },
                 done = &mut dialled => break Ok(done),
                 () = self.end.woken() => self.hear(),
             }
@@ -194,7 +197,7 @@ impl<A: Audio, E: Fn(Event) + Send> Stream<A, E> {
                 biased;
                 command = commands.recv(), if called => {
                     called = command.is_some();
-                    self.session.handle(clock(), Input::Stop(stop(command)));
+                    self.session.handle(clock(), order(command));
                 }
                 () = self.end.woken() => self.hear(),
                 step = socket.step(&mut self.session) => self.take(step),
@@ -264,9 +267,10 @@ impl<A: Audio, E: Fn(Event) + Send> Stream<A, E> {
 }
 
 /// A call that is gone has ended.
-fn stop(command: Option<Command>) -> Stop {
+fn order(command: Option<Command>) -> Input<'static> {
     match command {
-        Some(Command::Stop(stop)) => stop,
-        None => Stop::CallEnded,
+        Some(Command::Stop(stop)) => Input::Stop(stop),
+        Some(Command::Digit { digit, held }) => Input::Told(Told::Digit { digit, held }),
+        None => Input::Stop(Stop::CallEnded),
     }
 }
