@@ -27,7 +27,8 @@ fuzz_target!(|octets: &[u8]| {
 
 /// Everything a call asks of a message.
 fn read_all(message: &Message) {
-    let _ = (reason::reasons(message), reason::q850_cause(message), session_expires::session_expires(message));
+    let _ =
+        (reason::reasons(message), reason::q850_cause(message), session_expires::session_expires(message));
     let _ = (session_expires::min_se(message), diversion::diversions(message), diversion::history(message));
     for uui in user_to_user::user_to_user(message) {
         let _ = (uui.decoded(), uui.ucid());
@@ -48,11 +49,16 @@ fn read_all(message: &Message) {
 fn answer(message: &Message, status: u16) {
     let octets = Response::to(message, status)
         .to_tag("0123456789abcdef")
-        .source("[2001:db8::1]:5062".parse().unwrap(), false)
+        .source("[2001:db8::1]:5062".parse().unwrap(), true)
         .record_route()
         .octets();
     match Message::parse(&octets, Framing::Datagram) {
-        Ok(answer) => assert_eq!((answer.status(), answer.body().len()), (Some(status), 0)),
+        Ok(answer) => {
+            assert_eq!((answer.status(), answer.body().len()), (Some(status), 0));
+            assert_eq!(answer.via().received(), Some("2001:db8::1"));
+            assert_eq!(answer.via().branch(), message.via().branch());
+            assert_eq!(answer.call_id_octets(), message.call_id_octets());
+        }
         Err(malformed) => assert!(malformed.answerable.is_none()),
     }
 }

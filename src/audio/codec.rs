@@ -65,3 +65,29 @@ pub fn encode(law: G711, samples: &[i16], octets: &mut [u8]) -> usize {
     }
     octets.len().min(samples.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_decodes_to_next_to_nothing_and_back() {
+        for law in [G711::Mu, G711::A] {
+            let mut samples = [99; 3];
+            assert_eq!(decode(law, &[law.silence(); 3], &mut samples), 3);
+            assert!(samples.iter().all(|s| s.abs() <= 8), "{samples:?}");
+            let mut octets = [0; 3];
+            assert_eq!(encode(law, &[0; 3], &mut octets), 3);
+            assert_eq!(octets, [law.silence(); 3]);
+        }
+    }
+
+    #[test]
+    fn the_shorter_side_decides() {
+        let (mut samples, mut octets) = ([7; 4], [7; 2]);
+        assert_eq!(decode(G711::A, &[0xD5; 2], &mut samples), 2);
+        assert_eq!(samples[2..], [7, 7]);
+        assert_eq!(encode(G711::Mu, &[0; 9], &mut octets), 2);
+        assert_eq!(octets, [0xFF; 2]);
+    }
+}

@@ -122,7 +122,7 @@ impl Loss {
         if let Some(silence) = &mut self.silence {
             *silence += 1;
         }
-        (sample * gain >> 12).clamp(i16::MIN.into(), i16::MAX.into()) as i16
+        ((sample * gain) >> 12).clamp(i16::MIN.into(), i16::MAX.into()) as i16
     }
 
     /// The template's sample; towards its end it becomes what stood before its beginning.

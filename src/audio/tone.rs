@@ -77,3 +77,51 @@ pub fn frequencies(digit: Digit) -> (f64, f64) {
     let (row, column) = PLACES[usize::from(digit.event() & 15)];
     (ROWS[usize::from(row & 3)], COLUMNS[usize::from(column & 3)])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How much of a frequency is in samples, as the amplitude of a sine.
+    fn amplitude(samples: &[i16], rate: SampleRate, hz: f64) -> f64 {
+        let (mut re, mut im) = (0.0, 0.0);
+        for (i, &sample) in samples.iter().enumerate() {
+            let angle = TAU * hz * i as f64 / f64::from(rate.hz());
+            re += f64::from(sample) * angle.cos();
+            im += f64::from(sample) * angle.sin();
+        }
+        2.0 * re.hypot(im) / samples.len() as f64
+    }
+
+    #[test]
+    fn each_key_is_its_two_tones() {
+        let keys = "123A456B789C*0#D";
+        let (rows, columns) = ([697.0, 770.0, 852.0, 941.0], [1209.0, 1336.0, 1477.0, 1633.0]);
+        for (i, key) in keys.chars().enumerate() {
+            let mut samples = [0; 800];
+            Tone::digit(SampleRate::Hz8000, Digit::from_char(key).expect("a key")).fill(&mut samples);
+            for (place, hz) in rows.iter().chain(&columns).enumerate() {
+                let there = place == i / 4 || place == 4 + i % 4;
+                let heard = amplitude(&samples, SampleRate::Hz8000, *hz);
+                assert!(if there { heard > 7500.0 } else { heard < 1000.0 }, "{key}: {hz} Hz at {heard}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_tone_goes_on_from_frame_to_frame() {
+        let (mut whole, mut parts) = ([0; 480], [0; 480]);
+        Tone::sine(SampleRate::Hz24000, 1004.0, 12_000).fill(&mut whole);
+        let mut tone = Tone::sine(SampleRate::Hz24000, 1004.0, 12_000);
+        parts.chunks_mut(7).for_each(|part| tone.fill(part));
+        assert_eq!(whole, parts);
+        assert!((amplitude(&whole, SampleRate::Hz24000, 1004.0) - 12_000.0).abs() < 400.0);
+    }
+
+    #[test]
+    fn two_loud_tones_are_clipped_not_wrapped() {
+        let mut samples = [0; 800];
+        Tone::pair(SampleRate::Hz8000, 440.0, 441.0, i16::MAX).fill(&mut samples);
+        assert!(samples.windows(2).all(|w| (i32::from(w[1]) - i32::from(w[0])).abs() < 30_000));
+    }
+}

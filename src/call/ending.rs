@@ -9,7 +9,7 @@ use super::{Call, Output};
 use crate::media;
 use crate::sdp;
 use crate::sip;
-use crate::stream::{DisconnectedBy, Outcome, Status, Stop};
+use crate::stream::{self, DisconnectedBy, Outcome, Status, Stop};
 
 /// How long the last figures of ports and streams are waited for; a bot has 2 s for its close frame.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -99,7 +99,7 @@ impl Call {
         self.timers = super::Timers { ending: Some(now + LAST_WORDS), ..Default::default() };
         if self.stage.is_live() {
             let stop = if matches!(why, Why::Shutdown) { Stop::Shutdown } else { Stop::CallEnded };
-            self.outputs.push_back(Output::StopStream(stop));
+            self.outputs.push_back(Output::Stream(stream::Command::Stop(stop)));
         }
         self.lower();
         self.leg.reservation = None;

@@ -210,9 +210,11 @@ impl Driver {
             Output::Media(command) => self.lane.send(command).await,
             Output::Reserve(peer) => return Then::Feed(Input::Reserved(self.wires.engine.reserve(peer))),
             Output::OpenStream(opening) => self.open(*opening),
-            Output::StopStream(stop) => {
-                if let Some(stream) = &self.stream {
-                    let _ = stream.try_send(stream::Command::Stop(stop)); // full: it is stopping already
+            Output::Stream(command) => {
+                if let Some(stream) = &self.stream
+                    && stream.send(command).await.is_err()
+                {
+                    tracing::debug!("the stream is over already");
                 }
             }
             Output::Done(cdr) => {
@@ -265,6 +267,15 @@ fn finished(wires: &Wires, cdr: &Cdr) {
     metrics::call_ended(&cdr.trunk, cdr.direction, outcome(cdr), cdr.end.cause);
     if cdr.times.answer_ms.is_some() {
         metrics::call_duration(&cdr.trunk, Duration::from_millis(cdr.times.duration_ms));
+    }
+    if let Some(media) = &cdr.media {
+        metrics::call_quality(&cdr.trunk, media.inward.jitter_ms / 1000.0, None, Some(media.mos.inward));
+    }
+    for stream in &cdr.streams {
+        let host = stream.stream_url.as_deref().and_then(|url| stream::BotUrl::parse(url).ok());
+        if let Some(url) = host {
+            metrics::playout_underruns(url.host(), stream.audio.starved);
+        }
     }
     tracing::info!(
         call = %cdr.call_sid, trunk = %cdr.trunk, by = ?cdr.end.by, cause = cdr.end.cause, detail = %cdr.end.detail,

@@ -18,8 +18,8 @@ pub enum Output {
     Reserve(IpAddr),
     /// A stream is to be opened.
     OpenStream(Box<Opening>),
-    /// It is to be ended.
-    StopStream(stream::Stop),
+    /// It is told something.
+    Stream(stream::Command),
     /// The call is over; nothing follows.
     Done(Box<Cdr>),
 }

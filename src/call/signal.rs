@@ -1,6 +1,6 @@
 //! What signalling, the engine and the outside tell a call.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::ending::Why;
 use super::leg::State;
@@ -8,6 +8,8 @@ use super::{Call, Output, Request, offer};
 use crate::media::{self, Counts};
 use crate::sdp;
 use crate::sip::{self, Body, Ended};
+use crate::stream;
+use crate::units::Digit;
 
 impl Call {
     pub(super) fn signalled(&mut self, now: Instant, event: sip::Event) {
@@ -18,9 +20,17 @@ impl Call {
             sip::Event::Confirmed { body, .. } => self.confirmed(now, body),
             sip::Event::Reoffer { body, .. } => self.reoffered(body),
             sip::Event::Ended { how, .. } => self.leg_ended(now, how),
-            sip::Event::Digit { .. } => self.record.digits += 1,
+            sip::Event::Digit { digit, held, .. } => self.pressed(digit, held),
             // an inbound leg is neither answered nor makes progress by its peer
             sip::Event::Incoming(_) | sip::Event::Progress { .. } | sip::Event::Answered { .. } => {}
+        }
+    }
+
+    /// A key that came by INFO; those in the media reach the bot with the audio.
+    fn pressed(&mut self, digit: Digit, held: Duration) {
+        self.record.digits += 1;
+        if self.stage.is_live() && self.ending.is_none() {
+            self.outputs.push_back(Output::Stream(stream::Command::Digit { digit, held }));
         }
     }
 

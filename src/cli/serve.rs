@@ -17,8 +17,19 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
+    raise_descriptors();
     match Config::load(&args.source.config) {
         Ok(config) => daemon::run(config),
         Err(problems) => refused(&problems),
+    }
+}
+
+/// Takes every file descriptor the system allows: a login shell gives 1024, and `limits.calls` is judged by what is
+/// allowed. Where that fails the limit stays as it was and the calls beyond it are refused one by one.
+fn raise_descriptors() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let all = hard.min(1 << 20).max(soft); // "unlimited" is refused
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, all, hard);
     }
 }

@@ -64,6 +64,8 @@ numbers! {
     heard_lost,
     /// Times a bot's queue ran empty within an utterance.
     starved,
+    /// Keys that found no room on their way to a call or a session.
+    keys_lost,
     /// Blocks more than 5 ms late.
     ticks_late,
     /// Blocks passed over for lateness.

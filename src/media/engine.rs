@@ -210,8 +210,8 @@ fn station(config: &Config, core: usize, pinned: Option<usize>) -> io::Result<(S
         Worker { commands, inbound, left, outbound, poll, published: shared, wait, chance }.run();
     };
     let thread = thread::Builder::new().name(format!("media-{core}")).spawn(work)?;
-    let courier =
-        Courier { wanted, to_worker, inbound, from_worker, outbound, fd: outer, thread, stopping: false };
+    let line = Line { to_worker: Some(to_worker), inbound };
+    let courier = Courier { wanted, line, from_worker, outbound, fd: outer, thread, stopping: false };
     Ok((Station { core, orders, seats: Arc::default(), published }, courier))
 }
 
@@ -226,15 +226,37 @@ fn attune(pinned: Option<usize>, realtime: bool) {
 
 struct Courier {
     wanted: mpsc::Receiver<Order>,
-    to_worker: Producer<Order>,
-    /// Heard by the worker.
-    inbound: Doorbell,
+    line: Line,
     from_worker: Consumer<Left>,
     /// Rung by the worker.
     outbound: Doorbell,
     fd: AsyncFd<Arc<nix::sys::eventfd::EventFd>>,
     thread: JoinHandle<()>,
     stopping: bool,
+}
+
+/// To the worker. Dropped in whatever way, the worker hears it and ends.
+struct Line {
+    to_worker: Option<Producer<Order>>,
+    /// Heard by the worker.
+    inbound: Doorbell,
+}
+
+impl Line {
+    /// The order comes back when the ring is full.
+    fn push(&mut self, order: Order) -> Option<Order> {
+        match self.to_worker.as_mut()?.push(order) {
+            Ok(()) => None,
+            Err(rtrb::PushError::Full(order)) => Some(order),
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.to_worker = None; // seen by the worker once it is awake
+        let _ = self.inbound.fd.write(1);
+    }
 }
 
 impl Courier {
@@ -287,15 +309,14 @@ impl Courier {
         let mut next = Some(order);
         while let Some(order) = next {
             self.stopping |= matches!(order, Order::Stop);
-            match self.to_worker.push(order) {
-                Ok(()) => next = if self.stopping { None } else { self.wanted.try_recv().ok() },
-                Err(rtrb::PushError::Full(order)) => {
-                    self.inbound.ring();
-                    return Some(order);
-                }
+            let refused = self.line.push(order);
+            if refused.is_some() {
+                self.line.inbound.ring();
+                return refused;
             }
+            next = if self.stopping { None } else { self.wanted.try_recv().ok() };
         }
-        self.inbound.ring();
+        self.line.inbound.ring();
         None
     }
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::counts::Tally;
 use super::patch::{Patch, Path, scale};
 use super::port::rtp::{Arrived, Outgoing, RtpPort};
+use super::port::stream::StreamPort;
 use super::port::{Kind, Port};
 use super::ring::Wake;
 use super::tick::Clock;
@@ -34,6 +35,7 @@ pub struct Graph {
     clock: Clock,
     wait: Duration,
     chance: Entropy,
+    #[allow(clippy::vec_box)] // a closed port leaves by its box: nothing is allocated or freed on the way
     ports: Vec<Box<Port>>,
     patch: Patch,
     packets: Vec<(PortId, Outgoing)>,
@@ -204,6 +206,8 @@ impl Graph {
         let mut tally = self.closed;
         for port in &self.ports {
             tally.count(port);
+            tally.rtp_ports += u64::from(port.rtp().is_some());
+            tally.streams += u64::from(port.stream().is_some());
         }
         tally
     }
@@ -221,9 +225,9 @@ impl Graph {
             Spec::Rtp(spec, reservation) => {
                 Kind::Rtp(Box::new(RtpPort::new(now, spec, reservation, self.wait, &mut self.chance)))
             }
-            Spec::Stream(mut stream) => {
+            Spec::Stream(StreamPort(mut stream)) => {
                 stream.open(&self.clock, now);
-                Kind::Stream(Box::new(stream))
+                Kind::Stream(stream)
             }
             Spec::Player(player) => Kind::Player(player),
         };
@@ -266,13 +270,15 @@ impl Graph {
         while let Some(pressed) = self.ports[at].rtp_mut().and_then(|rtp| rtp.digit(now)) {
             if self.events.len() < EVENTS {
                 self.events.push_back(Event::Digit(id, pressed.digit, pressed.held));
+            } else {
+                self.closed.keys_lost += 1;
             }
             let told = Told::Digit { digit: pressed.digit, held: pressed.held };
             for port in &mut self.ports {
                 if let Kind::Stream(stream) = &mut port.kind
                     && self.patch.said_by(id).any(|linked| linked.link.to == port.id)
                 {
-                    stream.digit(told);
+                    self.closed.keys_lost += u64::from(!stream.digit(told));
                 }
             }
         }

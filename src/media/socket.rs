@@ -127,11 +127,11 @@ impl Inbox {
         };
         let read = Errno::result(read).map_or(0, |read| usize::try_from(read).unwrap_or(0)).min(BATCH);
         self.read = [None; BATCH];
-        for at in 0..read {
-            let length = (headers[at].msg_len as usize).min(DATAGRAM);
+        for (at, header) in headers.iter().enumerate().take(read) {
+            let length = (header.msg_len as usize).min(DATAGRAM);
             // SAFETY: the storage began as zeroes and the kernel only writes to it, so it is initialised.
             let name = unsafe { self.names[at].assume_init_ref() };
-            self.read[at] = source(name, headers[at].msg_hdr.msg_namelen).map(|from| (from, length));
+            self.read[at] = source(name, header.msg_hdr.msg_namelen).map(|from| (from, length));
         }
         read == BATCH
     }

@@ -152,6 +152,7 @@ impl Clock {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a beginning for simulated time
 mod tests {
     use super::*;
 

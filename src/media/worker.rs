@@ -312,3 +312,40 @@ fn leave(call: &mut Call, left: &mut Producer<Left>) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Player;
+    use super::*;
+
+    const PORT: PortId = PortId { call: CallKey(3), index: 0 };
+
+    fn call() -> Call {
+        let now = Instant::now();
+        let mut graph = Box::new(Graph::new(now, Duration::from_millis(200), Entropy::seeded(1)));
+        graph.apply(now, Command::Open(PORT, Spec::Player(Player::new(vec![1; 8].into(), true))));
+        Call { key: PORT.call, graph, due: None, touched: false, closing: false }
+    }
+
+    #[test]
+    fn a_fault_in_a_call_closes_its_ports_and_is_counted() {
+        let (mut tally, mut call) = (Tally::default(), call());
+        guard(&mut tally, &mut call.graph, |_| std::panic::resume_unwind(Box::new("a fault")));
+        assert_eq!((tally.faults, call.graph.is_empty()), (1, true));
+        assert!(matches!(call.graph.event(), Some(Event::Closed(PORT, _))));
+    }
+
+    #[test]
+    fn what_finds_the_ring_full_is_left_at_the_next_step() {
+        let mut call = call();
+        call.graph.close_all();
+        let (mut left, mut courier) = rtrb::RingBuffer::new(1);
+        assert!(!leave(&mut call, &mut left), "an event, and a port to be freed");
+        assert!(matches!(courier.pop(), Ok(Left::Event(PORT_CALL, Event::Closed(..)))));
+        assert!(!leave(&mut call, &mut left), "full again: whether there is more is not known");
+        assert!(matches!(courier.pop(), Ok(Left::Spent(_))));
+        assert!(leave(&mut call, &mut left));
+    }
+
+    const PORT_CALL: CallKey = PORT.call;
+}

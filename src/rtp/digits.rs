@@ -291,7 +291,7 @@ impl DigitSender {
     /// What to do in the next packet time.
     pub fn step(&mut self) -> Step {
         let marker = self.passed == 0;
-        self.passed += self.step;
+        self.passed = self.passed.saturating_add(self.step);
         let end = self.passed >= self.tone;
         if end && self.ends == Self::ENDS {
             return if self.passed < self.over + self.step { Step::Gap } else { Step::Done };
@@ -300,5 +300,290 @@ impl DigitSender {
         let [high, low] = (self.passed.min(self.tone) as u16).to_be_bytes();
         let flags = if end { 0x80 | Self::VOLUME } else { Self::VOLUME };
         Step::Event(EventPacket { marker, payload: [self.digit.event(), flags, high, low] })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a test begins now
+mod tests {
+    use super::*;
+
+    const PTIME: Duration = Duration::from_millis(20);
+
+    /// What a gateway may have wrong.
+    #[derive(Clone, Copy, Default)]
+    struct Gateway {
+        growing_stamps: bool,
+        one_stamp: bool,
+    }
+
+    struct World {
+        start: Instant,
+        now: Instant,
+        receiver: DigitReceiver,
+        gateway: Gateway,
+        seq: u16,
+        stamp: u32,
+        keys: String,
+    }
+
+    fn world(gateway: Gateway) -> World {
+        let start = Instant::now();
+        let (receiver, keys) = (DigitReceiver::new(), String::new());
+        World { start, now: start, receiver, gateway, seq: 65_530, stamp: u32::MAX - 500, keys }
+    }
+
+    impl World {
+        fn hear(&mut self, seq: u16, stamp: u32, key: char, end: bool, duration: u16) {
+            let [high, low] = duration.to_be_bytes();
+            let event = Digit::from_char(key).map_or(16, Digit::event);
+            let payload = [event, if end { 0x8A } else { 0x0A }, high, low];
+            self.receiver.push(self.now, Ssrc(1), seq, stamp, duration == 160, &payload);
+            self.poll();
+        }
+
+        fn poll(&mut self) {
+            while let Some(pressed) = self.receiver.poll(self.now) {
+                self.keys.push(pressed.digit.as_char());
+            }
+        }
+
+        fn wait(&mut self, ms: u64) {
+            self.now += Duration::from_millis(ms);
+            self.stamp = self.stamp.wrapping_add(ms as u32 * 8);
+            self.poll();
+        }
+
+        /// A press of 100 ms: packets 0..=4, then the end twice more; those of `lost` do not arrive.
+        fn press(&mut self, key: char, lost: &[usize]) {
+            let start = if self.gateway.one_stamp { 0 } else { self.stamp };
+            for i in 0..7_usize {
+                let duration = (i.min(4) as u16 + 1) * 160;
+                let stamp = if self.gateway.growing_stamps { self.stamp } else { start };
+                if !lost.contains(&i) {
+                    self.hear(self.seq, stamp, key, i >= 4, duration);
+                }
+                self.seq = self.seq.wrapping_add(1);
+                self.wait(20);
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_is_told_once_at_its_end() {
+        let mut w = world(Gateway::default());
+        for i in 1..=4_u16 {
+            w.hear(i, 500, '5', false, i * 160);
+            assert!(w.receiver.muted() && w.keys.is_empty());
+        }
+        w.receiver.push(w.now, Ssrc(1), 5, 500, false, &[5, 0x8A, 3, 32]);
+        assert!(!w.receiver.muted());
+        assert_eq!(
+            w.receiver.poll(w.now),
+            Some(Pressed { digit: Digit::from_char('5').unwrap(), held: Duration::from_millis(100) })
+        );
+        w.hear(6, 500, '5', true, 800);
+        w.hear(7, 500, '5', true, 800);
+        w.wait(1000);
+        assert_eq!((w.keys.as_str(), w.receiver.poll_timeout()), ("", None));
+    }
+
+    #[test]
+    fn any_packet_that_arrives_is_enough() {
+        for arrives in 0..7 {
+            let mut w = world(Gateway::default());
+            let lost: Vec<usize> = (0..7).filter(|&i| i != arrives).collect();
+            for key in "5509*#D".chars() {
+                w.press(key, &lost);
+                w.wait(70);
+            }
+            w.wait(200);
+            assert_eq!(w.keys, "5509*#D", "packet {arrives} alone");
+        }
+    }
+
+    #[test]
+    fn doubled_and_swapped_packets_yield_no_second_key() {
+        let mut w = world(Gateway::default());
+        for (seq, duration, end) in [
+            (1, 160, false),
+            (3, 480, false),
+            (2, 320, false),
+            (5, 800, true),
+            (4, 640, false),
+            (6, 800, true),
+            (5, 800, true),
+            (7, 800, true),
+            (3, 480, false),
+        ] {
+            w.hear(seq, 500, '7', end, duration);
+            w.hear(seq, 500, '7', end, duration);
+            w.wait(20);
+        }
+        w.wait(500);
+        assert_eq!(w.keys, "7");
+    }
+
+    #[test]
+    fn a_missing_end_is_made_up_after_120_ms_and_a_late_one_is_no_key() {
+        let mut w = world(Gateway::default());
+        w.hear(1, 500, '1', false, 400);
+        assert_eq!(w.receiver.poll_timeout(), Some(w.start + Duration::from_millis(120)));
+        w.wait(119);
+        assert!(w.keys.is_empty() && w.receiver.muted());
+        w.wait(1);
+        assert!(w.keys == "1" && !w.receiver.muted());
+        w.wait(30);
+        w.hear(7, 500, '1', true, 1600);
+        w.wait(500);
+        assert_eq!(w.keys, "1");
+    }
+
+    #[test]
+    fn the_next_key_ends_the_one_before() {
+        let mut w = world(Gateway::default());
+        w.hear(1, 500, '1', false, 400);
+        w.hear(9, 1800, '2', false, 160);
+        assert_eq!(w.keys, "1");
+        w.wait(120);
+        assert_eq!(w.keys, "12");
+    }
+
+    #[test]
+    fn gateways_whose_stamps_grow_send_one_key_each_press() {
+        for lost in [&[][..], &[0], &[4], &[1, 2], &[4, 5], &[6]] {
+            let mut w = world(Gateway { growing_stamps: true, ..Gateway::default() });
+            for key in "1122#".chars() {
+                w.press(key, lost);
+                w.wait(70);
+            }
+            w.wait(200);
+            assert_eq!(w.keys, "1122#", "without {lost:?}");
+        }
+    }
+
+    #[test]
+    fn gateways_with_one_stamp_for_all_send_one_key_each_press() {
+        for lost in [&[][..], &[0], &[4], &[4, 5], &[4, 5, 6], &[2, 3]] {
+            let mut w = world(Gateway { one_stamp: true, ..Gateway::default() });
+            for key in "1122#".chars() {
+                w.press(key, lost);
+                w.wait(70);
+            }
+            w.wait(200);
+            assert_eq!(w.keys, "1122#", "without {lost:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_passed_over() {
+        let mut w = world(Gateway::default());
+        w.hear(1, 500, 'F', true, 800);
+        w.receiver.push(w.now, Ssrc(1), 2, 600, true, &[1, 0x80, 3]);
+        w.receiver.push(w.now, Ssrc(1), 3, 700, true, &[]);
+        w.wait(200);
+        w.hear(4, 900, '3', true, 239);
+        w.wait(200);
+        assert_eq!(w.keys, "");
+        w.hear(5, 1900, '3', true, 240);
+        assert_eq!(w.keys, "3");
+    }
+
+    #[test]
+    fn a_gateway_that_gives_no_durations_is_timed_by_our_clock() {
+        let mut w = world(Gateway::default());
+        for i in 1..=6 {
+            w.receiver.push(w.now, Ssrc(1), i, 500, false, &[1, if i == 6 { 0x80 } else { 0 }, 0, 0]);
+            w.now += PTIME;
+        }
+        assert_eq!(w.receiver.poll(w.now).map(|pressed| pressed.held), Some(Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn a_press_of_ten_seconds_in_segments_is_one_key() {
+        let mut w = world(Gateway::default());
+        let (mut seq, mut stamp, mut duration) = (1_u16, 1000_u32, 0_u32);
+        for _ in 0..500 {
+            duration += 160;
+            if duration > 0xFFFF {
+                stamp = stamp.wrapping_add(0xFFFF);
+                duration -= 0xFFFF;
+            }
+            w.hear(seq, stamp, '9', false, duration as u16);
+            seq += 1;
+            w.now += PTIME;
+        }
+        assert_eq!(w.keys, "");
+        let [high, low] = (duration as u16).to_be_bytes();
+        w.receiver.push(w.now, Ssrc(1), seq, stamp, false, &[9, 0x80, high, low]);
+        let held = w.receiver.poll(w.now).expect("a key").held.as_millis();
+        assert!((9_900..=10_100).contains(&held), "{held}");
+    }
+
+    #[test]
+    fn the_same_key_a_quarter_of_an_hour_later_counts() {
+        let mut w = world(Gateway { one_stamp: true, ..Gateway::default() });
+        w.press('1', &[]);
+        w.wait(900_000);
+        w.seq = w.seq.wrapping_add(45_000);
+        w.press('1', &[]);
+        assert_eq!(w.keys, "11");
+    }
+
+    #[test]
+    fn another_source_is_another_key() {
+        let mut w = world(Gateway::default());
+        w.hear(1, 500, '1', false, 400);
+        w.receiver.push(w.now, Ssrc(2), 1, 500, false, &[1, 0x80, 1, 200]);
+        w.poll();
+        assert_eq!(w.keys, "11");
+    }
+
+    #[test]
+    fn a_key_is_sent_as_100_ms_three_ends_and_a_gap() {
+        let mut sender = DigitSender::new(Digit::from_char('#').unwrap(), Duration::from_millis(100), PTIME);
+        let packet = |marker, end: u8, duration: u16| {
+            let [high, low] = duration.to_be_bytes();
+            Step::Event(EventPacket { marker, payload: [11, end | 10, high, low] })
+        };
+        let wanted = [
+            packet(true, 0, 160),
+            packet(false, 0, 320),
+            packet(false, 0, 480),
+            packet(false, 0, 640),
+            packet(false, 0x80, 800),
+            packet(false, 0x80, 800),
+            packet(false, 0x80, 800),
+            Step::Gap,
+            Step::Gap,
+            Step::Done,
+            Step::Done,
+        ];
+        assert_eq!(wanted.map(|_| sender.step()), wanted);
+    }
+
+    #[test]
+    fn what_is_sent_is_received_at_every_packet_time() {
+        for ptime in [10, 20, 30, 40, 60] {
+            let ptime = Duration::from_millis(ptime);
+            let mut w = world(Gateway::default());
+            for key in "12*".chars() {
+                let mut sender =
+                    DigitSender::new(Digit::from_char(key).unwrap(), Duration::from_millis(100), ptime);
+                let start = w.stamp;
+                loop {
+                    match sender.step() {
+                        Step::Event(event) => {
+                            w.receiver.push(w.now, Ssrc(1), w.seq, start, event.marker, &event.payload);
+                            w.seq = w.seq.wrapping_add(1);
+                        }
+                        Step::Gap => {}
+                        Step::Done => break,
+                    }
+                    w.wait(ptime.as_millis() as u64);
+                }
+            }
+            assert_eq!(w.keys, "12*", "{ptime:?}");
+        }
     }
 }

@@ -213,6 +213,7 @@ fn plain(address: SocketAddr) -> SocketAddr {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a test begins now
 mod tests {
     use super::Verdict::{Foreign, Learning, Take};
     use super::*;

@@ -207,6 +207,7 @@ impl Source {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a test begins now
 mod tests {
     use super::*;
 

@@ -137,3 +137,79 @@ impl Pace {
         self.ptime = ptime.max(Duration::from_millis(1));
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a test begins now
+mod tests {
+    use super::*;
+    use crate::rtp::packet::MAX_PACKET;
+
+    const PTIME: Duration = Duration::from_millis(20);
+
+    fn send(sender: &mut Sender, payload: &[u8]) -> (bool, u16, u32, Ssrc) {
+        let mut out = [0; MAX_PACKET];
+        let n = sender.audio(0, payload, &mut out).unwrap();
+        let packet = Packet::read(&out[..n]).unwrap();
+        assert_eq!((packet.payload, packet.payload_type), (payload, 0));
+        (packet.marker, packet.seq, packet.timestamp, packet.ssrc)
+    }
+
+    #[test]
+    fn the_first_packet_and_the_first_after_a_pause_are_marked() {
+        let mut sender = Sender::new(5, 0xFFFF, u32::MAX - 159);
+        assert_eq!(send(&mut sender, &[0xFF; 160]), (true, 0x7FFF, u32::MAX - 159, Ssrc(5)));
+        assert_eq!(send(&mut sender, &[0xFF; 160]), (false, 0x8000, 0, Ssrc(5)));
+        sender.skip(8000);
+        assert_eq!(send(&mut sender, &[0xFF; 240]), (true, 0x8001, 8160, Ssrc(5)));
+        sender.rename(6);
+        assert_eq!(send(&mut sender, &[0xFF; 80]), (true, 0x8002, 8400, Ssrc(6)));
+        assert_eq!((sender.packets(), sender.octets()), (4, 640));
+    }
+
+    #[test]
+    fn a_packet_that_does_not_fit_costs_no_number() {
+        let mut sender = Sender::new(5, 1, 0);
+        assert_eq!(sender.audio(0, &[0; 160], &mut [0; 100]), None);
+        assert_eq!(send(&mut sender, &[0; 160]), (true, 1, 0, Ssrc(5)));
+    }
+
+    #[test]
+    fn an_event_keeps_its_start_and_runs_the_numbers_on() {
+        let mut sender = Sender::new(5, 1, 1000);
+        send(&mut sender, &[0; 160]);
+        let (start, mut out) = (sender.timestamp(), [0; 16]);
+        for (i, marker) in [true, false, false].into_iter().enumerate() {
+            let n = sender.event(101, marker, start, &[1, 10, 0, 160], &mut out).unwrap();
+            let packet = Packet::read(&out[..n]).unwrap();
+            assert_eq!((packet.marker, packet.seq, packet.timestamp), (marker, 2 + i as u16, 1160));
+            sender.skip(160);
+        }
+        assert_eq!(send(&mut sender, &[0; 160]), (true, 5, 1640, Ssrc(5)));
+    }
+
+    #[test]
+    fn the_mean_is_exact_whatever_the_wakes() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start, PTIME);
+        let (mut sent, mut at) = (0, 0_u64);
+        while at < 3_600_000_000 {
+            let due = pace.due(start + Duration::from_micros(at));
+            assert!(due.skipped == 0 && due.packets <= 1);
+            sent += due.packets;
+            at += 300 + at % 7919;
+        }
+        assert!((180_000 - 1..=180_000 + 1).contains(&sent), "{sent} in an hour");
+    }
+
+    #[test]
+    fn a_long_delay_is_caught_up_by_three_packets_and_the_rest_is_skipped() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start, PTIME);
+        assert_eq!(pace.due(start), Due { skipped: 0, packets: 1 });
+        assert_eq!(pace.due(start + Duration::from_millis(19)), Due::default());
+        assert_eq!(pace.due(start + Duration::from_millis(65)), Due { skipped: 0, packets: 3 });
+        assert_eq!(pace.due(start + Duration::from_millis(1080)), Due { skipped: 48, packets: 3 });
+        assert_eq!(pace.next(), start + Duration::from_millis(1100));
+        assert_eq!(pace.due(start + Duration::from_secs(1_000_000_000)).packets, 3);
+    }
+}

@@ -160,6 +160,9 @@ fn values(axis: &Axis, names: &Names) -> Vec<Labels> {
 /// Everything that is counted, as text; empty before `install`.
 pub fn render(format: Format) -> String {
     let Some(handle) = HANDLE.get() else { return String::new() };
+    if let Some((open, limit)) = process::descriptors() {
+        super::metrics::resource("file_descriptors", open, limit);
+    }
     let mut text = handle.render();
     write_build_info(&mut text);
     write_concealed(&mut text);
@@ -242,7 +245,7 @@ mod tests {
             assert!(text.contains(&format!("# HELP {} {}", metric.name, metric.help)), "{}", metric.name);
         }
         for series in [
-            "streamkit_sip_requests_total{transport=\"tls\",direction=\"out\",method=\"other\"} 0",
+            "streamkit_sip_requests_total{transport=\"tls\",direction=\"out\",method=\"OTHER\"} 0",
             "streamkit_call_mos_bucket{trunk=\"sbc\",le=\"4.1\"} 0",
             "streamkit_media_concealed_seconds_total{core=\"3\"}",
             "process_threads ",
@@ -262,7 +265,7 @@ mod tests {
         let text = render(Format::Prometheus);
         for line in [
             "streamkit_rtp_dropped_total{direction=\"in\",cause=\"foreign\"} 7",
-            "streamkit_stream_messages_total{direction=\"in\",event=\"unknown\"} 1",
+            "streamkit_stream_messages_total{direction=\"in\",event=\"other\"} 1",
             "streamkit_call_answer_seconds_bucket{trunk=\"sbc\",le=\"0.05\"} 1",
             "streamkit_media_concealed_seconds_total{core=\"3\"} 1.5",
         ] {

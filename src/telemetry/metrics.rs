@@ -254,11 +254,11 @@ pub fn stream_clear(bot: &str, took: Duration) {
     histogram!("streamkit_stream_clear_seconds", "bot" => bot.to_owned()).record(took);
 }
 
-/// Messages went to a bot (`out`) or came from one (`in`); an event of no name of ours is `unknown`.
+/// Messages went to a bot (`out`) or came from one (`in`); an event of no name of ours is `other`.
 pub fn stream_messages(direction: &'static str, event: &'static str, count: u64) {
     let Some(hot) = HOT.get() else { return };
     let known = of(&hot.stream_messages, STREAM_EVENTS, (direction, event));
-    if let Some(counter) = known.or_else(|| of(&hot.stream_messages, STREAM_EVENTS, (direction, "unknown"))) {
+    if let Some(counter) = known.or_else(|| of(&hot.stream_messages, STREAM_EVENTS, (direction, "other"))) {
         counter.increment(count);
     }
 }
@@ -268,9 +268,8 @@ pub fn stream_dropped(cause: &'static str, count: u64) {
     counter!("streamkit_stream_dropped_total", "cause" => cause).increment(count);
 }
 
-/// What the playout of one stream was like: its longest queue, and how often it ran dry.
-pub fn playout(bot: &str, longest: Duration, underruns: u64) {
-    histogram!("streamkit_playout_queue_seconds", "bot" => bot.to_owned()).record(longest);
+/// How often a bot's audio ran dry within an utterance.
+pub fn playout_underruns(bot: &str, underruns: u64) {
     counter!("streamkit_playout_underruns_total", "bot" => bot.to_owned()).increment(underruns);
 }
 

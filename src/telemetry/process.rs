@@ -38,12 +38,17 @@ pub(super) fn write(text: &mut String) {
     }
     let started = STARTED.as_millisecond() as f64 / 1000.0;
     line(text, "process_start_time_seconds", "gauge", "Start, seconds since 1970.", started);
-    if let Ok(open) = fs::read_dir("/proc/self/fd") {
-        line(text, "process_open_fds", "gauge", "Open file descriptors.", open.count() as f64);
+    if let Some((open, limit)) = descriptors() {
+        line(text, "process_open_fds", "gauge", "Open file descriptors.", open as f64);
+        line(text, "process_max_fds", "gauge", "Limit of file descriptors.", limit as f64);
     }
-    if let Ok((soft, _)) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE) {
-        line(text, "process_max_fds", "gauge", "Limit of file descriptors.", soft as f64);
-    }
+}
+
+/// Open file descriptors, and how many there may be.
+pub(super) fn descriptors() -> Option<(usize, usize)> {
+    let open = fs::read_dir("/proc/self/fd").ok()?.count();
+    let (soft, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).ok()?;
+    Some((open, usize::try_from(soft).unwrap_or(usize::MAX)))
 }
 
 fn line(text: &mut String, name: &str, kind: &str, help: &str, value: f64) {

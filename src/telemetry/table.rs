@@ -50,7 +50,7 @@ use Kind::{Counter, Gauge, Histogram};
 const TRANSPORT: Axis = Of("transport", &["udp", "tcp", "tls"]);
 const DIRECTION: Axis = Of("direction", &["in", "out"]);
 
-/// Methods that have a series of their own; any other is `other`.
+/// Methods that have a series of their own; any other is `OTHER`.
 pub const METHODS: &[&str] = &[
     "INVITE",
     "ACK",
@@ -66,7 +66,7 @@ pub const METHODS: &[&str] = &[
     "SUBSCRIBE",
     "MESSAGE",
     "PUBLISH",
-    "other",
+    "OTHER",
 ];
 
 /// Status codes that have a series from the start.
@@ -79,31 +79,51 @@ pub const CODES: &[&str] = &[
 /// Why a SIP message came to nothing.
 pub const SIP_DROPS: &[&str] = &[
     "not_sip",
-    "malformed",
+    "start_line",
+    "version",
+    "uri",
+    "uri_too_long",
+    "scheme",
+    "header_name",
+    "line_ends",
+    "unfinished",
+    "head_too_large",
+    "too_many_fields",
+    "line_too_long",
+    "no_via",
+    "via",
+    "from",
+    "to",
+    "call_id",
+    "cseq",
+    "cseq_method",
+    "repeated_header",
+    "id_too_long",
+    "too_many_hops",
+    "max_forwards",
+    "number",
+    "contact",
+    "content_length",
+    "no_content_length",
+    "body_too_large",
+    "message_too_large",
     "stranger",
     "flood",
-    "late_in_queue",
-    "stray_response",
+    "unmatched_response",
     "stray_ack",
-    "too_big",
-    "queue_full",
-    "no_connection",
-    "send_failed",
-    "kernel",
+    "no_ack",
+    "forks",
+    "transactions",
+    "connection",
+    "connections",
+    "destination",
+    "not_sent",
+    "outbox",
+    "deadline",
 ];
 
 /// What was wrong in a SIP message and taken all the same.
-pub const REPAIRS: &[&str] = &[
-    "udp_oversize",
-    "header_cut",
-    "optional_header",
-    "control_characters",
-    "bare_lf",
-    "surplus_body",
-    "sdp_lenient",
-    "digit_repair",
-    "url_rate",
-];
+pub const REPAIRS: &[&str] = &["udp_oversize", "header_cut", "optional_header", "control_characters"];
 
 /// How a call went, and why: only these pairs happen.
 pub const ENDINGS: &[(&str, &str)] = &[
@@ -181,22 +201,20 @@ pub const STREAM_EVENTS: &[(&str, &str)] = &[
     ("in", "mark"),
     ("in", "clear"),
     ("in", "stop"),
-    ("in", "dtmf"),
-    ("in", "unknown"),
+    ("in", "other"),
 ];
 
 /// Why something on the bot's socket came to nothing.
 pub const STREAM_DROPS: &[&str] = &[
     "send_queue",
-    "ring_full",
     "playout_full",
-    "unparsable",
-    "unknown",
-    "other_stream",
+    "no_payload",
+    "bad_payload",
+    "nameless_mark",
+    "too_many_marks",
+    "nonsense",
     "rate",
-    "marks",
-    "bad_audio",
-    "binary",
+    "wrong_stream",
 ];
 
 /// Outcomes of a stream (agentstream.md section 10).
@@ -217,16 +235,7 @@ pub const OUTCOMES: &[[&str; 3]] = &[
 ];
 
 /// Bounded things, each with its fill and its limit (reliability R-3).
-pub const RESOURCES: &[&str] = &[
-    "calls",
-    "streams",
-    "sip_transactions",
-    "sip_dialogs",
-    "sip_connections",
-    "sip_sources",
-    "media_ports",
-    "file_descriptors",
-];
+pub const RESOURCES: &[&str] = &["calls", "streams", "media_ports", "file_descriptors"];
 
 /// 1 ms to 32 s, doubling: times on a network.
 const NETWORK: &[f64] =

@@ -7,7 +7,7 @@ pub mod stream;
 
 use player::Player;
 use rtp::RtpPort;
-use stream::StreamPort;
+use stream::Stream;
 
 use super::tick::Clock;
 use super::{Counts, PortId};
@@ -30,7 +30,7 @@ pub(super) enum Kind {
     /// A peer's RTP.
     Rtp(Box<RtpPort>),
     /// A bot's stream.
-    Stream(Box<StreamPort>),
+    Stream(Box<Stream>),
     /// A prompt.
     Player(Player),
 }
@@ -60,14 +60,14 @@ impl Port {
         }
     }
 
-    pub(super) fn stream(&self) -> Option<&StreamPort> {
+    pub(super) fn stream(&self) -> Option<&Stream> {
         match &self.kind {
             Kind::Stream(port) => Some(port),
             Kind::Rtp(_) | Kind::Player(_) => None,
         }
     }
 
-    pub(super) fn stream_mut(&mut self) -> Option<&mut StreamPort> {
+    pub(super) fn stream_mut(&mut self) -> Option<&mut Stream> {
         match &mut self.kind {
             Kind::Stream(port) => Some(port),
             Kind::Rtp(_) | Kind::Player(_) => None,

@@ -163,11 +163,13 @@ impl Playout {
         any
     }
 
-    /// A key for the session; one that finds no room is lost.
-    pub(super) fn digit(&mut self, told: Told) {
-        if self.told.len() < self.told.capacity() {
+    /// A key for the session; false: no room, it is lost.
+    pub(super) fn digit(&mut self, told: Told) -> bool {
+        let room = self.told.len() < self.told.capacity();
+        if room {
             self.told.push_back(told);
         }
+        room
     }
 
     /// The session's end is gone: what it ordered is played out.

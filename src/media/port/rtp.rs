@@ -67,6 +67,9 @@ pub(in crate::media) struct RtpPort {
     silent: bool,
     heard: bool,
     spoke: bool,
+    /// Samples that were missing while nobody was expected to send, and the count at the beginning of such a time.
+    held: u64,
+    hold: Option<u64>,
     counts: RtpCounts,
 }
 
@@ -95,6 +98,8 @@ impl RtpPort {
             silent: false,
             heard: false,
             spoke: false,
+            held: 0,
+            hold: (!spec.receive).then_some(0),
             counts: RtpCounts::default(),
             spec,
             reservation,
@@ -104,8 +109,15 @@ impl RtpPort {
     /// A new SDP; the old spec comes back, to be freed elsewhere.
     pub(in crate::media) fn change(&mut self, now: Instant, spec: Box<RtpSpec>) -> Box<RtpSpec> {
         self.peer.answered(now, spec.remote, spec.latch.clone());
-        if !self.spec.receive {
-            self.last_in = now; // the watch begins again with the hold's end
+        let missing = self.jitter.counts().missing;
+        match (self.hold, spec.receive) {
+            (Some(since), true) => {
+                self.hold = None;
+                self.held += missing - since;
+                self.last_in = now; // the watch begins again with the hold's end
+            }
+            (None, false) => self.hold = Some(missing),
+            (Some(_), false) | (None, true) => {}
         }
         std::mem::replace(&mut self.spec, spec)
     }
@@ -279,6 +291,7 @@ impl RtpPort {
     /// What was counted so far.
     pub(in crate::media) fn counts(&self) -> RtpCounts {
         let (totals, jitter) = (self.receiver.totals(), self.jitter.counts());
+        let held = self.held + self.hold.map_or(0, |since| jitter.missing - since);
         RtpCounts {
             packets_in: totals.packets,
             bytes_in: totals.octets,
@@ -286,7 +299,7 @@ impl RtpPort {
             late: jitter.late,
             duplicated: totals.duplicated,
             reordered: totals.reordered,
-            concealed_ms: jitter.missing / 8,
+            concealed_ms: jitter.missing.saturating_sub(held) / 8,
             jitter_ms: totals.jitter / 8.0,
             longest_gap_ms: totals.longest_gap.as_millis() as u64,
             packets_out: self.sender.packets(),
@@ -318,7 +331,7 @@ impl RtpPort {
         if let Some((law, _)) = self.spec.also.filter(|also| also.1 == payload_type) {
             return Some(Carries::Audio(law));
         }
-        if Some(payload_type) == self.spec.telephone_event {
+        if [self.spec.telephone_event, self.spec.telephone_event_also].contains(&Some(payload_type)) {
             return Some(Carries::Event);
         }
         (payload_type == COMFORT_NOISE).then_some(Carries::Noise)

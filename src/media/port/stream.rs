@@ -19,7 +19,7 @@ const SLACK: u64 = 8 * 400;
 /// The two ends of a stream: the port for the engine, the other for the session.
 pub fn pair(spec: StreamSpec) -> (StreamPort, StreamEnd) {
     let (core, end) = rings(spec);
-    let port = StreamPort {
+    let port = Stream {
         end: core,
         rate: spec.rate,
         playout: Playout::new(spec),
@@ -30,12 +30,16 @@ pub fn pair(spec: StreamSpec) -> (StreamPort, StreamEnd) {
         orphan: false,
         drained: false,
     };
-    (port, end)
+    (StreamPort(Box::new(port)), end)
 }
 
-/// The core's side of a stream.
+/// The core's side of a stream, on its way to the engine.
 #[derive(Debug)]
-pub struct StreamPort {
+pub struct StreamPort(pub(in crate::media) Box<Stream>);
+
+/// The same, at work.
+#[derive(Debug)]
+pub(in crate::media) struct Stream {
     end: CoreEnd,
     rate: SampleRate,
     playout: Playout,
@@ -50,7 +54,7 @@ pub struct StreamPort {
     drained: bool,
 }
 
-impl StreamPort {
+impl Stream {
     /// The line begins.
     pub(in crate::media) fn open(&mut self, clock: &Clock, now: Instant) {
         self.base = clock.elapsed(now);
@@ -125,10 +129,11 @@ impl StreamPort {
         }
     }
 
-    /// Hears a key.
-    pub(in crate::media) fn digit(&mut self, told: Told) {
-        self.playout.digit(told);
+    /// Hears a key; false: the session reads nothing, and the key is lost.
+    pub(in crate::media) fn digit(&mut self, told: Told) -> bool {
+        let kept = self.playout.digit(told);
         self.report();
+        kept
     }
 
     /// The session's wake-up, once, if there is something new and it sleeps.

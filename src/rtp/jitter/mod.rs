@@ -31,7 +31,9 @@
 
 mod buffer;
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a test begins now
 mod model;
+mod placing;
 mod source;
 mod spread;
 mod store;

@@ -10,6 +10,8 @@
 mod drive;
 mod resolve;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod udp;
 
 use std::io;

@@ -4,8 +4,9 @@
 //! sends one octet at a time costs no more than one that sends all at once.
 
 use super::lex;
+use super::lines::{Lines, is_sip};
 use super::malformed::{Cause, Malformed};
-use super::parse::{Lines, MAX_HEAD, MAX_MESSAGE, is_sip};
+use super::parse::{MAX_HEAD, MAX_MESSAGE};
 use super::{Framing, Message, long_name};
 
 /// What stands at the beginning of a buffer.

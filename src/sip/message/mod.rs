@@ -12,9 +12,11 @@
 //! (sip-trunk.md section 3). A [`Message`] that exists has passed every check that can be made from the
 //! message alone. What is copied into an answer is the octets as they came.
 
+mod checks;
 pub mod frame;
 pub mod header;
 mod lex;
+mod lines;
 mod malformed;
 mod method;
 mod parse;

@@ -3,15 +3,13 @@
 //! A fault does not end the reading: the rest is still read for what an answer needs. The first fault
 //! found is the one that is told.
 
-use std::borrow::Cow;
-
 use super::header::{NameAddr, Via};
-use super::lex::{self, NotANumber, Span};
+use super::lex::{self, Span};
+use super::lines::{Lines, is_sip};
 use super::malformed::{Cause, Malformed};
 use super::method::Method;
 use super::uri::{Scheme, Uri};
 use super::{Field, Framing, Message, Start, long_name};
-use crate::telemetry::metrics;
 
 /// One message.
 pub(crate) const MAX_MESSAGE: usize = 65_535;
@@ -20,18 +18,8 @@ pub(crate) const MAX_HEAD: usize = 32 * 1024;
 /// One header field with its folds.
 const MAX_FIELD: usize = 8 * 1024;
 const MAX_FIELDS: usize = 256;
-const MAX_VIAS: usize = 70;
-const MAX_ROUTES: usize = 30;
 const MAX_REQUEST_URI: usize = 1024;
-const MAX_ID: usize = 256;
 const MAX_BODY: usize = 32 * 1024;
-
-/// Header fields that may stand once (reliability R-13).
-const SINGLE: [&str; 8] =
-    ["Call-ID", "CSeq", "From", "To", "Max-Forwards", "Content-Length", "Content-Type", "Session-Expires"];
-
-/// Header fields that begin with a number; one that overflows spoils the message (reliability R-14).
-const NUMBERS: [&str; 6] = ["Expires", "Min-Expires", "Min-SE", "Session-Expires", "Retry-After", "RSeq"];
 
 pub(super) fn parse(bytes: &[u8], framing: Framing) -> Result<Message, Malformed> {
     // RFC 3261 §7.5: line ends before the first line are nothing.
@@ -52,80 +40,13 @@ pub(super) fn parse(bytes: &[u8], framing: Framing) -> Result<Message, Malformed
     draft.finish(bytes, body_at, body)
 }
 
-/// Could a SIP message begin with this octet? STUN, DTLS, RTP and TLS do not look so.
-pub(crate) const fn is_sip(first: u8) -> bool {
-    first >= b' ' && first < 0x80
-}
-
-/// The lines of a head up to its empty line, folds joined.
-pub(crate) struct Lines<'a> {
-    octets: &'a [u8],
-    at: usize,
-    /// Ends by CRLF and by bare LF, and a CR that ends nothing.
-    pub(crate) crlf: bool,
-    pub(crate) lf: bool,
-    pub(crate) cr: bool,
-    /// Where the body begins, once the empty line was found.
-    pub(crate) body_at: Option<usize>,
-}
-
-impl<'a> Lines<'a> {
-    pub(crate) fn new(octets: &'a [u8]) -> Self {
-        Self { octets, at: 0, crlf: false, lf: false, cr: false, body_at: None }
-    }
-
-    /// One physical line without its end, and where the next begins.
-    fn physical(&mut self, at: usize) -> Option<(Span, usize)> {
-        let rest = self.octets.get(at..).filter(|rest| !rest.is_empty())?;
-        let (end, next) = match memchr::memchr(b'\n', rest) {
-            Some(lf) => (at + lf, at + lf + 1),
-            None => (self.octets.len(), self.octets.len()),
-        };
-        let ended = next > end;
-        let cr = ended && end > at && self.octets.get(end - 1) == Some(&b'\r');
-        let end = if cr { end - 1 } else { end };
-        self.crlf |= cr;
-        self.lf |= ended && !cr;
-        let line = self.octets.get(at..end).unwrap_or_default();
-        self.cr |= memchr::memchr(b'\r', line).is_some_and(|place| ended || place + 1 < line.len());
-        Some((Span::new(at, end), next))
-    }
-
-    fn folds(&self, at: usize) -> bool {
-        matches!(self.octets.get(at), Some(b' ' | b'\t'))
-    }
-}
-
-impl Iterator for Lines<'_> {
-    type Item = Span;
-
-    fn next(&mut self) -> Option<Span> {
-        if self.body_at.is_some() {
-            return None;
-        }
-        let start = self.at;
-        let (mut line, mut next) = self.physical(start)?;
-        if line.of(self.octets).is_empty() {
-            self.body_at = Some(next);
-            return None;
-        }
-        while self.folds(next) {
-            let (more, after) = self.physical(next)?;
-            line = Span::new(start, next + more.of(self.octets).len());
-            next = after;
-        }
-        self.at = next;
-        Some(line)
-    }
-}
-
 /// A message being read.
-struct Draft {
-    message: Message,
+pub(super) struct Draft {
+    pub(super) message: Message,
     fault: Option<Cause>,
     /// The topmost Via says where an answer goes.
-    routable: bool,
-    content_length: Result<Option<usize>, ()>,
+    pub(super) routable: bool,
+    pub(super) content_length: Result<Option<usize>, ()>,
 }
 
 impl Draft {
@@ -154,7 +75,7 @@ impl Draft {
         }
     }
 
-    fn blame(&mut self, cause: Cause) {
+    pub(super) fn blame(&mut self, cause: Cause) {
         self.fault.get_or_insert(cause);
     }
 
@@ -263,139 +184,6 @@ impl Draft {
         }
     }
 
-    /// Via, From, To, Call-ID, CSeq.
-    fn read_ids(&mut self, bytes: &[u8]) {
-        self.read_vias(bytes);
-        match self.first("From", bytes).map(|value| NameAddr::parse(&value)) {
-            Some(Ok(from)) => self.message.from = from,
-            _ => self.blame(Cause::From),
-        }
-        match self.first("To", bytes).map(|value| NameAddr::parse(&value)) {
-            Some(Ok(to)) => self.message.to = to,
-            _ => self.blame(Cause::To),
-        }
-        let tags = [&self.message.from, &self.message.to].map(|field| field.tag().map_or(0, str::len));
-        if tags.into_iter().any(|len| len > MAX_ID) {
-            self.blame(Cause::IdTooLong);
-        }
-        self.read_call_id(bytes);
-        self.read_cseq(bytes);
-    }
-
-    fn read_vias(&mut self, bytes: &[u8]) {
-        let values: Vec<Span> = self.values("Via", bytes).collect();
-        let (mut count, mut good) = (0, true);
-        for value in values {
-            for entry in lex::split(value.of(bytes), b',') {
-                count += 1;
-                if count > MAX_VIAS {
-                    return self.blame(Cause::TooManyHops);
-                }
-                let read = Via::read(&lex::unfold(lex::trim(entry)));
-                good &= matches!(read, Some((_, true)));
-                if let (1, Some((via, _))) = (count, read) {
-                    self.routable = true;
-                    self.message.via = via;
-                }
-            }
-        }
-        self.message.via_count = count;
-        match (count, good) {
-            (0, _) => self.blame(Cause::NoVia),
-            (_, false) => self.blame(Cause::Via),
-            _ if self.message.via.branch().is_some_and(|branch| branch.len() > MAX_ID) => {
-                self.blame(Cause::IdTooLong)
-            }
-            _ => {}
-        }
-    }
-
-    fn read_call_id(&mut self, bytes: &[u8]) {
-        let Some(span) = self.values("Call-ID", bytes).next() else { return self.blame(Cause::CallId) };
-        let id = span.of(bytes);
-        if id.is_empty() || id.iter().any(|&octet| octet <= b' ' || octet == 0x7F) {
-            return self.blame(Cause::CallId);
-        }
-        if id.len() > MAX_ID {
-            return self.blame(Cause::IdTooLong);
-        }
-        self.message.call_id_text = String::from_utf8_lossy(id).into_owned();
-        self.message.call_id = span;
-    }
-
-    fn read_cseq(&mut self, bytes: &[u8]) {
-        let Some(value) = self.first("CSeq", bytes) else { return self.blame(Cause::CSeq) };
-        let end = value.iter().position(|&octet| lex::is_blank(octet)).unwrap_or(value.len());
-        let (number, method) = value.split_at(end);
-        let method = lex::trim(method);
-        let (Ok(number), true) = (lex::number(number, (1 << 31) - 1), lex::is_token(method)) else {
-            return self.blame(Cause::CSeq);
-        };
-        self.message.cseq = number;
-        let method = Method::from_token(&String::from_utf8_lossy(method));
-        match self.message.start {
-            Start::Request(_) if self.message.method != method => self.blame(Cause::CSeqMethod),
-            Start::Request(_) => {}
-            Start::Response { .. } => self.message.method = method,
-        }
-    }
-
-    fn check_repeats(&mut self, bytes: &[u8]) {
-        if SINGLE.iter().any(|name| self.values(name, bytes).count() > 1) {
-            self.blame(Cause::Repeated);
-        }
-    }
-
-    fn check_numbers(&mut self, bytes: &[u8]) {
-        match self.first("Max-Forwards", bytes).map(|value| lex::number(&value, 255)) {
-            None => {}
-            Some(Ok(hops)) => self.message.max_forwards = u8::try_from(hops).ok(),
-            Some(Err(_)) => self.blame(Cause::MaxForwards),
-        }
-        for name in NUMBERS {
-            let Some(value) = self.first(name, bytes) else { continue };
-            let digits = value.iter().position(|octet| !octet.is_ascii_digit()).unwrap_or(value.len());
-            match lex::number(value.get(..digits).unwrap_or_default(), u32::MAX) {
-                Ok(number) if name == "Expires" => self.message.expires = Some(number),
-                Ok(_) | Err(NotANumber::Letters) => {}
-                Err(NotANumber::TooLarge) => self.blame(Cause::Number),
-            }
-        }
-        self.content_length =
-            match self.first("Content-Length", bytes).map(|value| lex::number(&value, u32::MAX)) {
-                None => Ok(None),
-                Some(Ok(length)) => Ok(Some(length as usize)),
-                Some(Err(_)) => Err(()),
-            };
-    }
-
-    /// An INVITE names one Contact or none; elsewhere a bad one counts as absent.
-    fn read_contact(&mut self, bytes: &[u8]) {
-        let (contact, more) = {
-            let mut entries = self.values("Contact", bytes).flat_map(|span| lex::split(span.of(bytes), b','));
-            let first = entries.next().map(|entry| lex::unfold(lex::trim(entry)));
-            (first, entries.next().is_some())
-        };
-        let invite = self.message.method == Method::Invite && matches!(self.message.start, Start::Request(_));
-        // `*` takes back all registrations (§10.2.2); it names nobody.
-        let contact = contact.filter(|entry| invite || **entry != *b"*").map(|entry| NameAddr::parse(&entry));
-        match contact {
-            None => {}
-            Some(Ok(contact)) if !(invite && more) => self.message.contact = Some(contact),
-            Some(_) if invite => self.blame(Cause::Contact),
-            Some(_) => metrics::repair("optional_header"),
-        }
-    }
-
-    fn check_routes(&mut self, bytes: &[u8]) {
-        for name in ["Record-Route", "Route"] {
-            let entries = self.values(name, bytes).flat_map(|span| lex::split(span.of(bytes), b','));
-            if entries.take(MAX_ROUTES + 1).count() > MAX_ROUTES {
-                self.blame(Cause::TooManyHops);
-            }
-        }
-    }
-
     /// How long the body is.
     fn measure_body(&mut self, bytes: &[u8], body_at: usize, framing: Framing) -> usize {
         let there = bytes.len().saturating_sub(body_at);
@@ -438,14 +226,6 @@ impl Draft {
                 Err(Malformed { cause, answerable: answers.then(|| Box::new(self.message)) })
             }
         }
-    }
-
-    fn values(&self, name: &str, bytes: &[u8]) -> impl Iterator<Item = Span> {
-        self.message.fields.iter().filter(move |field| field.is(name, bytes)).map(|field| field.value)
-    }
-
-    fn first<'b>(&self, name: &str, bytes: &'b [u8]) -> Option<Cow<'b, [u8]>> {
-        self.values(name, bytes).next().map(|span| lex::unfold(span.of(bytes)))
     }
 }
 
@@ -562,7 +342,7 @@ mod tests {
             match parse(text.as_bytes(), Framing::Datagram) {
                 Ok(message) => assert_eq!((message.status(), message.method()), (Some(200), &Method::Invite)),
                 Err(malformed) => {
-                    assert!(malformed.answerable.is_none() && !status.starts_with("200"), "{status}")
+                    assert!(malformed.answerable.is_none() && !status.starts_with("200"), "{status}");
                 }
             }
         }

@@ -29,8 +29,8 @@ const STAGGER: Duration = Duration::from_millis(250);
 const ADDRESSES: usize = 8;
 /// What the kernel may hold for a bot that does not read: beyond it our own queue decides what is dropped.
 const SEND_BUFFER: u32 = 64 * 1024;
-/// Sent and not acknowledged for so long: the connection is gone (reliability R-66).
-const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+/// When the kernel gives up by itself; `acks` and the session are sooner.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
 
 /// What a bot is reached with.
 pub(super) struct Dial<'a> {

@@ -37,6 +37,13 @@ impl Line {
         &self.framing
     }
 
+    pub(super) fn tcp(&self) -> &TcpStream {
+        match &self.carrier {
+            Carrier::Plain(tcp) => tcp,
+            Carrier::Tls(tls) => tls.get_ref().0,
+        }
+    }
+
     /// Octets the carrier took.
     pub(super) fn written(&self) -> u64 {
         self.written

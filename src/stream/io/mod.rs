@@ -4,6 +4,7 @@
 //! can be written, and audio is taken whether or not it can be sent.
 #![allow(clippy::disallowed_methods)] // a shell: the only clock of this folder is `clock`
 
+mod acks;
 mod dial;
 mod line;
 mod socket;
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 
+use self::acks::Acks;
 use self::dial::Dial;
 use self::line::Line;
 use self::socket::{Socket, Step};
@@ -149,7 +151,10 @@ impl<A: Audio, E: Fn(Event) + Send> Stream<A, E> {
         let result = loop {
             tokio::select! {
                 biased;
-                command = commands.recv() => break Err(stop(command)),
+                command = commands.recv() => match order(command) {
+                    Input::Stop(stop) => break Err(stop),
+                    key => self.session.handle(clock(), key),
+                },
                 done = &mut dialled => break Ok(done),
                 () = self.end.woken() => self.hear(),
             }
@@ -170,10 +175,17 @@ impl<A: Audio, E: Fn(Event) + Send> Stream<A, E> {
     /// Carries messages until the connection may be dropped.
     async fn drive(&mut self, mut socket: Socket, commands: &mut mpsc::Receiver<Command>) {
         let mut sleep = pin!(sleep_until(clock().into()));
-        let mut called = true;
+        let (mut called, mut acks, mut look) = (true, Acks::default(), clock() + acks::EVERY);
         while !self.session.is_over() {
             let now = clock();
-            let wake = self.session.poll_timeout(now).unwrap_or(now + LEAVE);
+            if look <= now {
+                look = now + acks::EVERY;
+                if acks.look(now, socket.tcp()) {
+                    self.session.handle(now, Input::Unacknowledged);
+                    self.deliver();
+                }
+            }
+            let wake = self.session.poll_timeout(now).map_or(look, |wake| wake.min(look));
             if wake <= now {
                 self.timeout(now);
                 continue;
@@ -185,7 +197,7 @@ impl<A: Audio, E: Fn(Event) + Send> Stream<A, E> {
                 biased;
                 command = commands.recv(), if called => {
                     called = command.is_some();
-                    self.session.handle(clock(), Input::Stop(stop(command)));
+                    self.session.handle(clock(), order(command));
                 }
                 () = self.end.woken() => self.hear(),
                 step = socket.step(&mut self.session) => self.take(step),
@@ -255,9 +267,10 @@ impl<A: Audio, E: Fn(Event) + Send> Stream<A, E> {
 }
 
 /// A call that is gone has ended.
-fn stop(command: Option<Command>) -> Stop {
+fn order(command: Option<Command>) -> Input<'static> {
     match command {
-        Some(Command::Stop(stop)) => stop,
-        None => Stop::CallEnded,
+        Some(Command::Stop(stop)) => Input::Stop(stop),
+        Some(Command::Digit { digit, held }) => Input::Told(Told::Digit { digit, held }),
+        None => Input::Stop(Stop::CallEnded),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes, error::ProtocolError};
@@ -58,6 +59,10 @@ impl Socket {
             Step::Message(_) | Step::End | Step::News => {}
         }
         step
+    }
+
+    pub(super) fn tcp(&self) -> &TcpStream {
+        self.socket.get_ref().tcp()
     }
 
     /// Says good-bye below the WebSocket.

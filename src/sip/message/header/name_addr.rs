@@ -123,9 +123,9 @@ fn read_param(piece: &[u8]) -> Result<Param, IllFormed> {
         Some(at) => (lex::trim(&piece[..at]), Some(lex::trim(&piece[at + 1..]))),
         None => (piece, None),
     };
-    if name.is_empty()
-        || name.iter().any(|&octet| lex::is_blank(octet) || matches!(octet, b'"' | b',' | b'<'))
-    {
+    // Outside quotes a bracket or a quote would hide what is written behind it, a comma begins a second value.
+    let splits = |octet: &u8| matches!(octet, b'"' | b',' | b'<' | b'>');
+    if name.is_empty() || name.iter().any(|octet| lex::is_blank(*octet) || splits(octet)) {
         return Err(IllFormed);
     }
     let value = match value {
@@ -137,8 +137,7 @@ fn read_param(piece: &[u8]) -> Result<Param, IllFormed> {
             }
             Some(lex::unescape(inside))
         }
-        // A comma would begin a second value.
-        Some(value) if value.contains(&b',') => return Err(IllFormed),
+        Some(value) if value.iter().any(splits) => return Err(IllFormed),
         Some(value) => Some(String::from_utf8_lossy(value).into_owned()),
     };
     Ok(Param { name: String::from_utf8_lossy(name).into_owned(), value })
@@ -192,6 +191,8 @@ mod tests {
             "sip:a@b?Route=x",
             "\"x\" sip:a@b",
             "<sip:a@b>;x=1,2",
+            "<sip:a@b>;x=<1",
+            "<sip:a@b>;x=1\"",
             "<sip:a b@c>",
             "*",
         ] {

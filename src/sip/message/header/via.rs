@@ -188,6 +188,8 @@ mod tests {
             (via.host(), via.port(), via.rport_asked(), good),
             ("192.0.2.15", Some(5062), true, false)
         );
+        // What would be appended behind the bracket would be inside it.
+        assert!(Via::parse(b"SIP/2.0/UDP h;branch=<9hG4bKas3-111").is_err());
         let (via, good) = Via::read(b"SIP/2.0/UDP 192.0.2.15:99999").unwrap();
         assert_eq!((via.port(), good), (None, false));
         for hopeless in ["", "SIP/2.0/UDP", "SIP/2.0 h", "SIP/2.0/UDP ;branch=x", "SIP/2.0/UDP [::1"] {

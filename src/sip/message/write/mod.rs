@@ -4,6 +4,7 @@
 //! characters (reliability R-20). A line that must come back as it was is the octets the parser kept,
 //! folds turned into one space.
 
+mod phrase;
 mod request;
 mod response;
 

@@ -1,0 +1,189 @@
+//! One endpoint and a pen: what a peer writes goes in, what the endpoint does is read.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::ids::{Entropy, LegId};
+use crate::sip::endpoint::{Endpoint, Input, Load, Output};
+use crate::sip::message::{Framing, Message};
+use crate::sip::{Body, Command, Config, Ended, Event, Transport, Trunk};
+
+pub(super) const US: &str = "192.0.2.1:5060";
+pub(super) const PEER: &str = "192.0.2.10:5060";
+
+pub(super) fn addr(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+pub(super) fn trunk() -> Trunk {
+    Trunk {
+        name: "pbx".to_owned(),
+        peers: vec!["192.0.2.0/24".parse().unwrap()],
+        targets: vec!["203.0.113.5".parse().unwrap()],
+        transports: vec![Transport::Udp, Transport::Tcp],
+        force_rport: false,
+        nat_contact: true,
+    }
+}
+
+pub(super) struct Bench {
+    pub(super) now: Instant,
+    pub(super) endpoint: Endpoint,
+    /// What was sent since it was last taken: where, and the message.
+    pub(super) sent: Vec<(SocketAddr, Message)>,
+    pub(super) raw: Vec<Vec<u8>>,
+    pub(super) events: Vec<Event>,
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        Self::with(Config { trunks: vec![trunk()], ..Config::default() })
+    }
+
+    pub(super) fn with(config: Config) -> Self {
+        let mut endpoint = Endpoint::new(config, Entropy::seeded(7));
+        endpoint.listens_on(Transport::Udp, addr(US));
+        endpoint.listens_on(Transport::Tcp, addr(US));
+        Self { now: Instant::now(), endpoint, sent: Vec::new(), raw: Vec::new(), events: Vec::new() }
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        self.endpoint.handle(self.now, input);
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                Output::Transmit { way, bytes } => {
+                    let message =
+                        Message::parse(&bytes, Framing::Datagram).expect("what we send can be read");
+                    self.sent.push((way.hop.remote, message));
+                    self.raw.push(bytes.to_vec());
+                }
+                Output::Event(event) => self.events.push(event),
+                Output::Close(_) => {}
+            }
+        }
+    }
+
+    pub(super) fn from(&mut self, source: &str, text: &str) {
+        self.input(Input::Datagram { local: addr(US), remote: addr(source), bytes: text.as_bytes() });
+    }
+
+    /// The trunk's peer sends this.
+    pub(super) fn peer(&mut self, text: &str) {
+        self.from(PEER, text);
+    }
+
+    pub(super) fn command(&mut self, command: Command) {
+        self.input(Input::Command { command, local: Some(addr(US)) });
+    }
+
+    /// Time goes by, every timer in its turn.
+    pub(super) fn wait(&mut self, span: Duration) {
+        let until = self.now + span;
+        while let Some(at) = self.endpoint.poll_timeout().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            self.input(Input::Timeout);
+        }
+        self.now = until;
+    }
+
+    /// What was sent since the last look.
+    pub(super) fn take(&mut self) -> Vec<(SocketAddr, Message)> {
+        self.raw.clear();
+        std::mem::take(&mut self.sent)
+    }
+
+    /// Status codes and methods of what was sent since the last look.
+    pub(super) fn heard(&mut self) -> Vec<String> {
+        self.take().iter().map(|(_, message)| name(message)).collect()
+    }
+
+    /// The only message sent since the last look.
+    pub(super) fn only(&mut self) -> Message {
+        let mut sent = self.take();
+        assert_eq!(sent.len(), 1, "{:?}", sent.iter().map(|(_, message)| name(message)).collect::<Vec<_>>());
+        sent.remove(0).1
+    }
+
+    pub(super) fn ended(&mut self) -> Option<Ended> {
+        let mut ends = self.events.iter().filter_map(|event| match event {
+            Event::Ended { how, .. } => Some(how.clone()),
+            _ => None,
+        });
+        let end = ends.next();
+        assert_eq!(ends.next(), None, "a leg ends once");
+        end
+    }
+
+    pub(super) fn leg(&self) -> LegId {
+        self.events.first().expect("something happened").leg()
+    }
+
+    /// An INVITE was taken: the leg, and the tag of ours that its answers carry.
+    pub(super) fn invited(&mut self, extra: &str) -> LegId {
+        self.peer(&invite(extra));
+        assert!(matches!(self.events.last(), Some(Event::Incoming(_))), "{:?}", self.events);
+        assert_eq!(self.heard(), ["100"]);
+        self.leg()
+    }
+
+    /// A call that is up; our tag.
+    pub(super) fn up(&mut self, extra: &str) -> (LegId, String) {
+        let leg = self.invited(extra);
+        self.command(Command::Answer { leg, body: sdp() });
+        let tag = self.only().to().tag().unwrap().to_owned();
+        self.peer(&inside("ACK", &tag, 1, "", ""));
+        assert!(matches!(self.events.last(), Some(Event::Confirmed { .. })));
+        assert!(self.take().is_empty());
+        (leg, tag)
+    }
+
+    /// After so long nothing may be left of anything.
+    pub(super) fn assert_nothing_left(&mut self) {
+        self.wait(Duration::from_secs(70));
+        assert_eq!(self.endpoint.load(), Load::default());
+    }
+}
+
+pub(super) fn sdp() -> Body {
+    Body::sdp("v=0\r\n")
+}
+
+pub(super) fn name(message: &Message) -> String {
+    message.status().map_or_else(|| message.method().to_string(), |status| status.to_string())
+}
+
+pub(super) fn request(
+    method: &str,
+    branch: &str,
+    to_tag: &str,
+    cseq: u32,
+    extra: &str,
+    body: &str,
+) -> String {
+    let tag = if to_tag.is_empty() { String::new() } else { format!(";tag={to_tag}") };
+    format!(
+        "{method} sip:bot@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.10;branch=z9hG4bK{branch};rport\r\n\
+         Max-Forwards: 70\r\nFrom: \"A\" <sip:1000@192.0.2.10>;tag=peer\r\nTo: <sip:bot@192.0.2.1>{tag}\r\n\
+         Call-ID: call\r\nCSeq: {cseq} {method}\r\n{extra}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+pub(super) const CONTACT: &str = "Contact: <sip:1000@192.0.2.10:5060>\r\n";
+
+/// The INVITE of most scenarios; `extra` header lines end in CRLF, and may bring another Contact.
+pub(super) fn invite(extra: &str) -> String {
+    let contact = if extra.contains("Contact:") { "" } else { CONTACT };
+    let headers = format!("{contact}Content-Type: application/sdp\r\n{extra}");
+    request("INVITE", "first", "", 1, &headers, "v=0\r\n")
+}
+
+/// A request inside its dialog.
+pub(super) fn inside(method: &str, tag: &str, cseq: u32, extra: &str, body: &str) -> String {
+    request(method, &format!("{method}{cseq}"), tag, cseq, extra, body)
+}
+
+/// The ACK of a refusal, or the CANCEL, of that INVITE.
+pub(super) fn of_invite(method: &str, tag: &str) -> String {
+    request(method, "first", tag, 1, "", "")
+}

@@ -1,0 +1,321 @@
+//! The engine over real sockets: a caller on loopback, a session on a task, workers on their threads.
+
+#![allow(clippy::disallowed_methods)] // real sockets, real time
+
+use std::f64::consts::TAU;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use streamkit::audio::codec;
+use streamkit::ids::{CallKey, PortId};
+use streamkit::media::{
+    Command, Config, Counts, Engine, Event, G711, Lane, Latch, LatchMode, Link, Play, Reached, RtpSpec, Spec,
+    StreamEnd, StreamSpec, Told, pair,
+};
+use streamkit::rtp::Packet;
+use streamkit::units::{SampleRate, Ssrc};
+use tokio::net::UdpSocket;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{Receiver, channel};
+use tokio::time::{interval, timeout};
+
+/// Descriptors and threads are counted by process: one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+fn alone() -> (MutexGuard<'static, ()>, Runtime) {
+    let guard = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    (guard, runtime.expect("a runtime"))
+}
+
+fn start(cores: Vec<usize>) -> (Engine, Receiver<(CallKey, Event)>) {
+    let (to, events) = channel(1000);
+    let config = Config {
+        cores,
+        realtime: false,
+        ports: 38_000..=38_199,
+        bind: None,
+        dscp: 46,
+        jitter_max: Duration::from_millis(200),
+    };
+    let engine = Engine::start(config, move |call, event| to.try_send((call, event)).expect("room"));
+    (engine.expect("started"), events)
+}
+
+const fn port(call: u64, index: u8) -> PortId {
+    PortId { call: CallKey(call), index }
+}
+
+fn spec(remote: SocketAddr) -> Box<RtpSpec> {
+    Box::new(RtpSpec {
+        remote,
+        codec: G711::A,
+        payload_type: 8,
+        also: None,
+        telephone_event: None,
+        telephone_event_also: None,
+        ptime_ms: 20,
+        send: true,
+        receive: true,
+        latch: Latch { mode: LatchMode::Strict, signalling: remote.ip(), networks: Vec::new() },
+        timeout: Duration::from_secs(60),
+    })
+}
+
+/// A caller's socket, where it sends to, the call's lane and the bot's end.
+struct Call {
+    socket: UdpSocket,
+    ours: SocketAddr,
+    lane: Lane,
+    bot: StreamEnd,
+}
+
+async fn call(engine: &Engine, number: u64, host: IpAddr, rate: SampleRate) -> Call {
+    let socket = UdpSocket::bind((host, 0)).await.expect("a port");
+    let reserved = engine.reserve(host).expect("a port");
+    let (ours, lane) = (reserved.local(), engine.place());
+    let (stream, bot) = pair(StreamSpec { rate, prebuffer: Duration::from_millis(60) });
+    let (caller, stream_port) = (port(number, 0), port(number, 1));
+    let remote = socket.local_addr().expect("bound");
+    lane.send(Command::Open(stream_port, Spec::Stream(stream))).await;
+    lane.send(Command::Open(caller, Spec::Rtp(spec(remote), reserved))).await;
+    lane.send(Command::Link(Link::plain(caller, stream_port))).await;
+    lane.send(Command::Link(Link::plain(stream_port, caller))).await;
+    Call { socket, ours, lane, bot }
+}
+
+/// Sends a tone for so many packets, in real time, and decodes what comes back meanwhile.
+async fn sing(call: &Call, packets: u16) -> Vec<i16> {
+    let (mut got, mut bytes, mut clock) = (Vec::new(), [0; 2000], interval(Duration::from_millis(20)));
+    for n in 0..packets {
+        clock.tick().await;
+        let sample =
+            |k: usize| (8000.0 * (TAU * 400.0 * (usize::from(n) * 160 + k) as f64 / 8000.0).sin()) as i16;
+        let tone: Vec<i16> = (0..160).map(sample).collect();
+        let mut payload = [0; 160];
+        codec::encode(G711::A, &tone, &mut payload);
+        let timestamp = u32::from(n) * 160;
+        let packet =
+            Packet { payload_type: 8, marker: n == 0, seq: n, timestamp, ssrc: Ssrc(5), payload: &payload };
+        let length = packet.write(&mut bytes).expect("it fits");
+        call.socket.send_to(&bytes[..length], call.ours).await.expect("sent");
+        let mut buffer = [0; 2000];
+        while let Ok((length, from)) = call.socket.try_recv_from(&mut buffer) {
+            assert_eq!(from, call.ours, "sent from the port of the SDP");
+            let packet = Packet::read(&buffer[..length]).expect("well-formed");
+            let mut samples = [0; 160];
+            assert_eq!(codec::decode(G711::A, packet.payload, &mut samples), 160);
+            got.extend_from_slice(&samples);
+        }
+    }
+    clock.tick().await; // what was sent last is read before anything is closed
+    got
+}
+
+/// A bot that says what it hears, and marks each second.
+async fn echo(mut bot: StreamEnd) -> (u64, Vec<Told>) {
+    let (mut samples, mut said, mut told, mut waiting) = ([0; 4800], 0, Vec::new(), Vec::new());
+    let over = async {
+        loop {
+            bot.woken().await;
+            told.extend(std::iter::from_fn(|| bot.told()));
+            loop {
+                let n = bot.hear(&mut samples);
+                if n == 0 {
+                    break;
+                }
+                waiting.extend_from_slice(&samples[..n]);
+                said += n as u64;
+            }
+            bot.play(Play::Audio(std::mem::take(&mut waiting))).expect("room");
+            bot.play(Play::Mark(told.len() as u32)).expect("room");
+        }
+    };
+    let _: Result<(), _> = timeout(Duration::from_millis(1900), over).await;
+    (said, told)
+}
+
+/// Share of the energy that is the tone of 400 Hz, from 0 to 1.
+fn purity(samples: &[i16]) -> f64 {
+    let (mut re, mut im, mut energy) = (0.0, 0.0, 0.0);
+    for (n, &sample) in samples.iter().enumerate() {
+        let (sin, cos) = (TAU * 400.0 * n as f64 / 8000.0).sin_cos();
+        let sample = f64::from(sample);
+        (re, im, energy) = (re + sample * cos, im + sample * sin, energy + sample * sample);
+    }
+    2.0 * (re * re + im * im) / (energy.max(1.0) * samples.len() as f64)
+}
+
+async fn closed(events: &mut Receiver<(CallKey, Event)>, of: PortId) -> Counts {
+    loop {
+        let event = timeout(PATIENCE, events.recv()).await.expect("told in time").expect("the engine runs");
+        if let (_, Event::Closed(port, counts)) = event
+            && port == of
+        {
+            return *counts;
+        }
+    }
+}
+
+#[test]
+fn a_tone_comes_back_from_a_bot_that_echoes() {
+    let (_alone, runtime) = alone();
+    runtime.block_on(async {
+        let (engine, mut events) = start(vec![0]);
+        for (number, host, rate) in
+            [(1, LOCAL, SampleRate::Hz8000), (2, Ipv6Addr::LOCALHOST.into(), SampleRate::Hz24000)]
+        {
+            let mut call = call(&engine, number, host, rate).await;
+            let (_, unused) = pair(StreamSpec { rate, prebuffer: Duration::ZERO });
+            let bot = tokio::spawn(echo(std::mem::replace(&mut call.bot, unused)));
+            let got = sing(&call, 100).await;
+            let (said, told) = bot.await.expect("the bot ends well");
+            let second = u64::from(rate.hz());
+            assert!(said > second, "the bot heard {said} samples");
+            assert!(matches!(told[..], [Told::Mark { mark: 0, how: Reached::Played | Reached::Idle }, ..]));
+            let middle = &got[got.len() - 9600..got.len() - 1600];
+            assert!(purity(middle) > 0.98, "{rate}: {}", purity(middle));
+            call.lane.send(Command::Close(port(number, 0))).await;
+            let Counts::Rtp(counts) = closed(&mut events, port(number, 0)).await else {
+                panic!("an RTP port's")
+            };
+            assert_eq!((counts.packets_in, counts.lost, counts.foreign), (100, 0, 0));
+            assert!(counts.packets_out >= 90, "{counts:?}");
+            call.lane.send(Command::Close(port(number, 1))).await;
+            closed(&mut events, port(number, 1)).await;
+        }
+        engine.stop().await;
+    });
+}
+
+#[test]
+fn a_stranger_is_not_heard() {
+    let (_alone, runtime) = alone();
+    runtime.block_on(async {
+        let (engine, mut events) = start(Vec::new());
+        let mut call = call(&engine, 1, LOCAL, SampleRate::Hz8000).await;
+        call.socket = UdpSocket::bind((LOCAL, 0)).await.expect("another port than the SDP's");
+        sing(&call, 20).await;
+        call.lane.send(Command::Close(port(1, 0))).await;
+        let Counts::Rtp(counts) = closed(&mut events, port(1, 0)).await else { panic!("an RTP port's") };
+        assert_eq!((counts.packets_in, counts.foreign), (0, 20));
+        engine.stop().await;
+    });
+}
+
+#[test]
+fn ports_are_given_back_and_rest() {
+    let (_alone, runtime) = alone();
+    runtime.block_on(async {
+        let (engine, mut events) = start(Vec::new());
+        let total = engine.ports_total();
+        assert_eq!((total, engine.ports_free()), (100, 100));
+        let call = call(&engine, 1, LOCAL, SampleRate::Hz8000).await;
+        assert_eq!(engine.ports_free(), total - 1);
+        assert!(std::net::UdpSocket::bind(call.ours).is_err(), "it is taken");
+        call.lane.send(Command::Close(port(1, 0))).await;
+        closed(&mut events, port(1, 0)).await;
+        let free = async {
+            while std::net::UdpSocket::bind(call.ours).is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, free).await.expect("the socket is closed");
+        assert_eq!(engine.ports_free(), total - 1, "at rest");
+        engine.stop().await;
+    });
+}
+
+#[test]
+fn calls_are_spread_over_the_workers() {
+    let (_alone, runtime) = alone();
+    runtime.block_on(async {
+        let (engine, _events) = start(vec![0, 0]);
+        let lanes: Vec<_> = (0..6).map(|_| engine.place()).collect();
+        assert_eq!(engine.load().iter().map(|load| load.calls).collect::<Vec<_>>(), [3, 3]);
+        let clone = lanes[0].clone();
+        drop(lanes);
+        assert_eq!(engine.load().iter().map(|load| load.calls).sum::<usize>(), 1, "held by a clone");
+        drop(clone);
+        assert_eq!(engine.load().iter().map(|load| load.calls).sum::<usize>(), 0);
+        engine.stop().await;
+    });
+}
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").expect("readable").count()
+}
+
+fn media_threads() -> usize {
+    let tasks = fs::read_dir("/proc/self/task").expect("readable").flatten();
+    let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+    names.filter(|name| name.starts_with("media-")).count()
+}
+
+#[test]
+fn nothing_is_left_after_the_stop() {
+    let (_alone, runtime) = alone();
+    runtime.block_on(async {
+        let before = descriptors();
+        let (engine, mut events) = start(vec![0, 0]);
+        let mut calls = Vec::new();
+        for number in 0..20 {
+            calls.push(call(&engine, number, LOCAL, SampleRate::Hz16000).await);
+        }
+        sing(&calls[0], 5).await;
+        while media_threads() < 2 {
+            tokio::task::yield_now().await; // a thread is named by itself, once it runs
+        }
+        engine.clone().stop().await;
+        let mut told = 0;
+        while let Ok((_, event)) = events.try_recv() {
+            told += usize::from(matches!(event, Event::Closed(..)));
+        }
+        assert_eq!((told, media_threads()), (40, 0), "every port is told");
+        drop(calls);
+        assert_eq!(descriptors(), before);
+        engine.stop().await; // again: nothing happens
+    });
+}
+
+#[test]
+fn a_runtime_that_is_dropped_ends_the_threads_of_its_engine() {
+    let (_alone, runtime) = alone();
+    let engine = runtime.block_on(async {
+        let (engine, _events) = start(Vec::new());
+        while media_threads() == 0 {
+            tokio::task::yield_now().await;
+        }
+        engine
+    });
+    drop(runtime);
+    let begun = std::time::Instant::now();
+    while media_threads() > 0 {
+        assert!(begun.elapsed() < PATIENCE, "an idle worker heard that its courier is gone");
+        std::thread::yield_now();
+    }
+    drop(engine);
+}
+
+#[test]
+fn an_engine_that_is_dropped_ends_its_threads() {
+    let (_alone, runtime) = alone();
+    runtime.block_on(async {
+        let (engine, events) = start(Vec::new());
+        let call = call(&engine, 1, LOCAL, SampleRate::Hz8000).await;
+        while media_threads() == 0 {
+            tokio::task::yield_now().await; // a thread is named by itself, once it runs
+        }
+        drop((engine, call, events.is_closed()));
+        let gone = async {
+            while media_threads() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, gone).await.expect("the thread ends");
+    });
+}
