@@ -83,7 +83,6 @@ impl Call {
         if self.ending.is_some() {
             return;
         }
-        tracing::info!(call = %self.sid, trunk = %self.trunk().name, cause = denied.cause(), "call refused");
         let (leg, refusal) = (self.leg.id, denied.refusal());
         self.outputs.push_back(Output::Sip(sip::Command::Reject { leg, refusal }));
         self.end(now, Why::Denied(denied.clone()));
