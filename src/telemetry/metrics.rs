@@ -268,9 +268,8 @@ pub fn stream_dropped(cause: &'static str, count: u64) {
     counter!("streamkit_stream_dropped_total", "cause" => cause).increment(count);
 }
 
-/// What the playout of one stream was like: its longest queue, and how often it ran dry.
-pub fn playout(bot: &str, longest: Duration, underruns: u64) {
-    histogram!("streamkit_playout_queue_seconds", "bot" => bot.to_owned()).record(longest);
+/// How often a bot's audio ran dry within an utterance.
+pub fn playout_underruns(bot: &str, underruns: u64) {
     counter!("streamkit_playout_underruns_total", "bot" => bot.to_owned()).increment(underruns);
 }
 
@@ -279,11 +278,4 @@ pub fn playout(bot: &str, longest: Duration, underruns: u64) {
 /// A line was held back.
 pub(super) fn log_suppressed() {
     counter!("streamkit_log_suppressed_total").increment(1);
-}
-
-/// How full the tables of signalling are.
-pub fn sip_load(transactions: usize, dialogs: usize, legs: usize) {
-    metrics::gauge!("streamkit_sip_transactions").set(transactions as f64);
-    metrics::gauge!("streamkit_sip_dialogs").set(dialogs as f64);
-    metrics::gauge!("streamkit_sip_legs").set(legs as f64);
 }

@@ -180,7 +180,8 @@ impl Caller {
             let number: u32 = number.parse().expect("a number");
             // a refusal is acknowledged in its own transaction
             let branch = format!("{}{number}", if status < 300 { "ack" } else { "hand" });
-            self.outbox.push(self.in_dialog("ACK", number, &branch, "", ""));
+            let sdp = self.answer_in_ack.as_deref().unwrap_or_default();
+            self.outbox.push(self.in_dialog("ACK", number, &branch, "application/sdp", sdp));
         }
     }
 

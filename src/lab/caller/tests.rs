@@ -37,7 +37,7 @@ fn answer(request: &str, status: &str, rtp: Option<u16>) -> String {
 }
 
 /// Sends back every RTP packet, and keeps the keys.
-async fn echo(rtp: UdpSocket, keys: std::sync::Arc<Mutex<Vec<(u8, u32)>>>) {
+async fn echo(rtp: UdpSocket, keys: Arc<Mutex<Vec<(u8, u32)>>>) {
     let mut buffer = [0; 2048];
     while let Ok((length, from)) = rtp.recv_from(&mut buffer).await {
         if buffer[1] & 0x7f == 101 {
@@ -54,10 +54,10 @@ async fn caller() -> Caller {
 }
 
 /// Answers every INVITE over UDP with 100, 180, 200; ends when it gets BYE.
-async fn machine() -> (SocketAddr, std::sync::Arc<Mutex<Vec<(u8, u32)>>>) {
+async fn machine() -> (SocketAddr, Arc<Mutex<Vec<(u8, u32)>>>) {
     let sip = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = sip.local_addr().unwrap();
-    let keys = std::sync::Arc::<Mutex<Vec<(u8, u32)>>>::default();
+    let keys = Arc::<Mutex<Vec<(u8, u32)>>>::default();
     let heard = keys.clone();
     tokio::spawn(async move {
         let mut buffer = [0; 4096];
@@ -131,7 +131,7 @@ async fn many_calls_run_at_once() {
     }
     for call in &calls {
         while call.voiced() < 20 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
     for call in calls {

@@ -151,7 +151,7 @@ impl<A: Audio, E: Fn(Event) + Send> Stream<A, E> {
         let result = loop {
             tokio::select! {
                 biased;
-                command = commands.recv() => match obeyed(command) {
+                command = commands.recv() => match order(command) {
                     Input::Stop(stop) => break Err(stop),
                     key => self.session.handle(clock(), key),
                 },
@@ -197,7 +197,7 @@ impl<A: Audio, E: Fn(Event) + Send> Stream<A, E> {
                 biased;
                 command = commands.recv(), if called => {
                     called = command.is_some();
-                    self.session.handle(clock(), obeyed(command));
+                    self.session.handle(clock(), order(command));
                 }
                 () = self.end.woken() => self.hear(),
                 step = socket.step(&mut self.session) => self.take(step),
@@ -266,11 +266,11 @@ impl<A: Audio, E: Fn(Event) + Send> Stream<A, E> {
     }
 }
 
-/// What a word of the call is to the session; a call that is gone has ended.
-fn obeyed(command: Option<Command>) -> Input<'static> {
+/// A call that is gone has ended.
+fn order(command: Option<Command>) -> Input<'static> {
     match command {
         Some(Command::Stop(stop)) => Input::Stop(stop),
-        Some(Command::Key { digit, held }) => Input::Key { digit, held },
+        Some(Command::Digit { digit, held }) => Input::Key { digit, held },
         None => Input::Stop(Stop::CallEnded),
     }
 }
