@@ -157,7 +157,7 @@ impl Caller {
     pub(crate) fn take(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         if to != self.sip {
             return if to == self.mouth.from {
-                self.ear.hear(now, bytes)
+                self.ear.hear(now, bytes);
             };
         }
         let text = String::from_utf8_lossy(bytes);
