@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::admission::Full;
 use super::cdr::By;
 use super::refusal::Denied;
 use super::{Call, Output};
@@ -66,7 +67,7 @@ impl Call {
             let denied = match why {
                 Why::Flow => Denied::from_outcome(self.stage.last.as_ref()),
                 Why::Denied(denied) => denied,
-                Why::Shutdown => Denied::Full(super::admission::Full::Draining),
+                Why::Shutdown => Denied::Full(Full::Draining),
                 Why::Asked => Denied::Route(480),
                 _ => Denied::Internal,
             };
@@ -83,7 +84,6 @@ impl Call {
         if self.ending.is_some() {
             return;
         }
-        tracing::info!(call = %self.sid, trunk = %self.trunk().name, cause = denied.cause(), "call refused");
         let (leg, refusal) = (self.leg.id, denied.refusal());
         self.outputs.push_back(Output::Sip(sip::Command::Reject { leg, refusal }));
         self.end(now, Why::Denied(denied.clone()));
@@ -98,7 +98,8 @@ impl Call {
         self.ending = Some(ending);
         self.timers = super::Timers { ending: Some(now + LAST_WORDS), ..Default::default() };
         if self.stage.is_live() {
-            let stop = if matches!(why, Why::Shutdown) { Stop::Shutdown } else { Stop::CallEnded };
+            let down = matches!(why, Why::Shutdown | Why::Denied(Denied::Full(Full::Draining)));
+            let stop = if down { Stop::Shutdown } else { Stop::CallEnded };
             self.outputs.push_back(Output::Stream(stream::Command::Stop(stop)));
         }
         self.lower();

@@ -79,6 +79,13 @@ impl Record {
         self.cdr.sip.code = Some(200);
     }
 
+    /// The 200 never went out.
+    pub(super) fn unanswered(&mut self) {
+        self.answer = None;
+        self.cdr.times.answer_ms = None;
+        self.cdr.sip.code = None;
+    }
+
     pub(super) fn stream_up(&mut self, now: Instant) {
         self.cdr.times.start_ms.get_or_insert(self.began.ms(now));
     }

@@ -20,17 +20,9 @@ impl Call {
             sip::Event::Confirmed { body, .. } => self.confirmed(now, body),
             sip::Event::Reoffer { body, .. } => self.reoffered(body),
             sip::Event::Ended { how, .. } => self.leg_ended(now, how),
-            sip::Event::Digit { digit, held, .. } => self.pressed(digit, held),
+            sip::Event::Digit { digit, held, .. } => self.keyed(digit, held),
             // an inbound leg is neither answered nor makes progress by its peer
             sip::Event::Incoming(_) | sip::Event::Progress { .. } | sip::Event::Answered { .. } => {}
-        }
-    }
-
-    /// A key that came by INFO; those in the media reach the bot with the audio.
-    fn pressed(&mut self, digit: Digit, held: Duration) {
-        self.record.digits += 1;
-        if self.stage.is_live() && self.ending.is_none() {
-            self.outputs.push_back(Output::Stream(stream::Command::Digit { digit, held }));
         }
     }
 
@@ -93,10 +85,21 @@ impl Call {
         self.leg.state = State::Over;
         match how {
             Ended::Bye { reason } => self.end(now, Why::CallerBye(reason)),
-            Ended::Cancelled { reason } => self.end(now, Why::CallerCancel(reason)),
+            Ended::Cancelled { reason } => {
+                self.record.unanswered(); // a 200 of ours that was on its way to signalling came too late
+                self.end(now, Why::CallerCancel(reason));
+            }
             Ended::AckTimeout => self.end(now, Why::NoAck),
             Ended::Lost => self.end(now, Why::SignallingLost),
             Ended::ByUs | Ended::Refused { .. } => self.end(now, Why::Internal), // no effect on a call that is ending
+        }
+    }
+
+    /// A key told by INFO goes to the bot past the media core; the stream knows it from one that RTP told of.
+    fn keyed(&mut self, digit: Digit, held: Duration) {
+        self.record.digits += 1;
+        if self.stage.is_live() {
+            self.outputs.push_back(Output::Stream(stream::Command::Key { digit, held }));
         }
     }
 

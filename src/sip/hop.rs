@@ -15,13 +15,12 @@ pub struct Hop {
     pub remote: SocketAddr,
 }
 
-/// Where a message goes: over this hop, or, when it is a stream that is no longer open, over a new
-/// connection to another address of the same host or trunk.
+/// Where a message goes: over this hop, or, when it is a stream that is not open, over a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Way {
     /// Over which hop.
     pub hop: Hop,
-    /// Where a new connection goes; absent: to `hop.remote`.
+    /// Where a new connection goes; absent: none is opened, and what is for a closed one is lost.
     pub otherwise: Option<SocketAddr>,
 }
 

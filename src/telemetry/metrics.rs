@@ -279,10 +279,3 @@ pub fn playout_underruns(bot: &str, underruns: u64) {
 pub(super) fn log_suppressed() {
     counter!("streamkit_log_suppressed_total").increment(1);
 }
-
-/// How full the tables of signalling are.
-pub fn sip_load(transactions: usize, dialogs: usize, legs: usize) {
-    metrics::gauge!("streamkit_sip_transactions").set(transactions as f64);
-    metrics::gauge!("streamkit_sip_dialogs").set(dialogs as f64);
-    metrics::gauge!("streamkit_sip_legs").set(legs as f64);
-}

@@ -120,6 +120,7 @@ pub const SIP_DROPS: &[&str] = &[
     "not_sent",
     "outbox",
     "deadline",
+    "no_way_back",
 ];
 
 /// What was wrong in a SIP message and taken all the same.
@@ -235,7 +236,7 @@ pub const OUTCOMES: &[[&str; 3]] = &[
 ];
 
 /// Bounded things, each with its fill and its limit (reliability R-3).
-pub const RESOURCES: &[&str] = &["calls", "streams", "media_ports", "file_descriptors"];
+pub const RESOURCES: &[&str] = &["calls", "streams", "media_ports", "file_descriptors", "sip_transactions"];
 
 /// 1 ms to 32 s, doubling: times on a network.
 const NETWORK: &[f64] =

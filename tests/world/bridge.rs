@@ -89,17 +89,21 @@ impl Bridge {
             Frame::Ping | Frame::Pong => self.session.handle(now, Input::Control),
             Frame::Close(code, reason) => self.session.handle(now, Input::Closed { code: *code, reason }),
             Frame::Gone => self.session.handle(now, Input::Lost("connection reset by peer")),
-            Frame::Open => {}
         }
     }
 
     /// Takes a word of its call.
     pub(crate) fn obey(&mut self, now: Instant, command: Command) {
-        let Command::Stop(stop) = command;
-        if let Some(dial) = self.dial.take() {
-            self.session.attempted(dial.attempts.made());
-        }
-        self.session.handle(now, Input::Stop(stop));
+        let input = match command {
+            Command::Key { digit, held } => Input::Key { digit, held },
+            Command::Stop(stop) => {
+                if let Some(dial) = self.dial.take() {
+                    self.session.attempted(dial.attempts.made());
+                }
+                Input::Stop(stop)
+            }
+        };
+        self.session.handle(now, input);
     }
 
     /// When something is due.

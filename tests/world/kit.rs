@@ -226,11 +226,10 @@ impl Kit {
                             Bridge::new(post.now, self.opened, key, *opening, config, doors, self.ws_delay);
                         self.bridges.insert(self.opened, bridge);
                     }
-                    Output::StopStream(stop) => {
+                    Output::Stream(command) => {
                         let of = |bridge: &&Bridge| bridge.key == key;
                         if let Some(index) = self.bridges.values().rev().find(of).map(|bridge| bridge.index) {
-                            let parcel = Parcel::Stream(index, streamkit::stream::Command::Stop(stop));
-                            post.inside(Lane::Stream(index), parcel);
+                            post.inside(Lane::Stream(index), Parcel::Stream(index, command));
                         }
                     }
                     Output::Done(cdr) => {

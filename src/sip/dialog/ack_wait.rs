@@ -53,6 +53,7 @@ impl AckWait {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a beginning for simulated time
 mod tests {
     use std::time::Duration;
 

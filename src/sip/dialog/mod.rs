@@ -60,6 +60,8 @@ pub(crate) struct Dialog {
     nowhere: bool,
     /// Our Contact is `sips:`, for the whole dialog (§12.1.1).
     pub(crate) secure: bool,
+    /// Our INVITE has no answer yet: the peer's tag is not known, any may turn out to be it.
+    half: bool,
     /// Where the last message of the peer came from.
     pub(crate) hop: Hop,
 }
@@ -82,6 +84,7 @@ impl Dialog {
             nowhere: contact.is_none(),
             secure: sips(invite.request_uri()) || sips(routes.first()),
             routes,
+            half: false,
             hop,
         }
     }
@@ -100,6 +103,7 @@ impl Dialog {
             secure: target.scheme() == Scheme::Sips,
             target,
             routes: RouteSet::default(),
+            half: true,
             hop,
         }
     }
@@ -115,6 +119,7 @@ impl Dialog {
             target: contact.map_or_else(|| self.target.clone(), |contact| contact.uri.clone()),
             nowhere: contact.is_none(),
             routes: RouteSet::of_response(answer),
+            half: false,
             hop,
             ..self.clone()
         }
@@ -179,7 +184,7 @@ impl Dialog {
     /// Takes note of a request of the peer, if it belongs here and is in order. ACK has the number of
     /// its INVITE, so it is in order always.
     pub(crate) fn admit(&mut self, request: &Message, hop: Hop) -> Result<(), OutOfOrder> {
-        if request.from().tag().unwrap_or_default() != &*self.remote_tag {
+        if !self.half && request.from().tag().unwrap_or_default() != &*self.remote_tag {
             return Err(OutOfOrder::OtherDialog);
         }
         if *request.method() != Method::Ack {
@@ -188,7 +193,9 @@ impl Dialog {
             }
             self.remote_seq = Some(request.cseq());
         }
-        self.hop = hop;
+        if !self.half {
+            self.hop = hop;
+        }
         Ok(())
     }
 

@@ -136,6 +136,7 @@ fn forget(times: &mut VecDeque<Instant>, now: Instant, span: Duration) {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a beginning for simulated time
 mod tests {
     use super::*;
 

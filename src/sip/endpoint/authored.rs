@@ -62,7 +62,9 @@ impl Endpoint {
     pub(super) fn way_back(&self, request: &Message, hop: Hop, trunk: Option<TrunkId>) -> Way {
         if hop.transport.is_stream() {
             let port = request.via().port().unwrap_or(default_port(hop.transport));
-            return Way { hop, otherwise: Some(SocketAddr::new(hop.remote.ip(), port)) };
+            // Nothing of ours ever goes to a stranger's listener.
+            let otherwise = trunk.map(|_| SocketAddr::new(hop.remote.ip(), port));
+            return Way { hop, otherwise };
         }
         let remote = response_destination(request, hop.remote, self.force_rport(trunk));
         Hop { remote, ..hop }.into()
@@ -119,19 +121,19 @@ impl Endpoint {
     /// by the transport that one names; to where the peer's last message came from when that is a name, lies
     /// outside the trunk, or cannot be reached from here.
     fn way_to(&self, dialog: &Dialog, trunk: &Trunk) -> Way {
-        let hop = dialog.hop;
-        let aim = dialog.aim();
-        let Some(ip) = aim.next_hop.host_ip() else { return hop.into() };
-        let transport =
-            match aim.next_hop.param("transport").as_deref().map(str::to_ascii_lowercase).as_deref() {
-                Some("udp") => Transport::Udp,
-                Some("tcp") => Transport::Tcp,
-                Some("tls") => Transport::Tls,
-                _ => hop.transport,
-            };
+        let (hop, aim) = (dialog.hop, dialog.aim());
+        let transport = match aim.next_hop.param("transport").map(|name| name.to_ascii_lowercase()).as_deref()
+        {
+            Some("udp") => Transport::Udp,
+            Some("tcp") => Transport::Tcp,
+            Some("tls") => Transport::Tls,
+            _ => hop.transport,
+        };
+        let back = back_to(hop, aim.next_hop.port());
+        let Some(ip) = aim.next_hop.host_ip() else { return back };
         let to = SocketAddr::new(ip, aim.next_hop.port().unwrap_or(default_port(transport)));
         if !Self::may_reach(dialog, trunk, to) {
-            return hop.into();
+            return back;
         }
         if transport == hop.transport && to.is_ipv4() == hop.local.is_ipv4() {
             return match transport.is_stream() {
@@ -140,8 +142,8 @@ impl Endpoint {
             };
         }
         match self.listener(transport, to.ip(), hop.local.ip()) {
-            Some(local) => Hop { transport, local, remote: to }.into(),
-            None => hop.into(),
+            Some(local) => Way { hop: Hop { transport, local, remote: to }, otherwise: Some(to) },
+            None => back,
         }
     }
 
@@ -193,6 +195,14 @@ pub(super) fn count_out(transport: &'static str, bytes: &[u8]) {
             metrics::sip_request(transport, "out", method.label());
         }
     }
+}
+
+/// Back to where the dialog's last message came from; should that connection be closed, to the port that
+/// the Contact names, for its own may have been any.
+fn back_to(hop: Hop, port: Option<u16>) -> Way {
+    let port = port.unwrap_or(default_port(hop.transport));
+    let otherwise = hop.transport.is_stream().then(|| SocketAddr::new(hop.remote.ip(), port));
+    Way { hop, otherwise }
 }
 
 fn default_port(transport: Transport) -> u16 {

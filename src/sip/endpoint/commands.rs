@@ -1,18 +1,18 @@
 //! What calls want of inbound legs: 18x, 200, refusals, and answers to re-INVITEs.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::authored::{ACCEPT, ALLOW};
-use super::leg::{Leg, PROGRESS_AGAIN, Stage};
+use super::leg::{Asked, Leg, PROGRESS_AGAIN, Stage};
 use super::{Endpoint, Hop};
 use crate::ids::LegId;
 use crate::sip::dialog::ack_wait::AckWait;
-use crate::sip::message::{Message, Response};
-use crate::sip::transaction::table::TxId;
+use crate::sip::message::Response;
 use crate::sip::{Body, Command, Ended, Refusal, RetryAfter};
 
 impl Endpoint {
-    pub(super) fn command(&mut self, now: Instant, command: Command, local: Option<std::net::SocketAddr>) {
+    pub(super) fn command(&mut self, now: Instant, command: Command, local: Option<SocketAddr>) {
         match command {
             Command::Gate(gate) => self.gate = gate,
             Command::Dial(dial) => self.dial(now, *dial, local),
@@ -38,9 +38,9 @@ impl Endpoint {
         let Stage::Offered(offered) = &leg.stage else { return };
         let status = status.clamp(101, 199);
         let headers = [("Contact", self.contact_of(leg)), ("Allow", ALLOW.to_owned())];
-        let answer = self.answer_in(leg, &offered.invite, status, &headers).record_route();
+        let answer = self.answer_in(leg, &offered.asked, status, &headers).record_route();
         let octets: super::Octets = with_body(answer, body.as_ref()).octets().into();
-        let sent = self.transactions.respond(now, offered.tx, status, octets.clone());
+        let sent = self.transactions.respond(now, offered.asked.tx, status, octets.clone());
         self.transmit_if(sent);
         if let Stage::Offered(offered) = &mut leg.stage {
             offered.progress = Some((now + PROGRESS_AGAIN, status, octets));
@@ -49,39 +49,39 @@ impl Endpoint {
 
     fn accept_offer(&mut self, now: Instant, leg: &mut Leg, body: &Body) {
         match std::mem::replace(&mut leg.stage, Stage::Up) {
-            Stage::Offered(offered) => self.accept(now, leg, offered.tx, &offered.invite, Some(body)),
+            Stage::Offered(offered) => self.accept(now, leg, &offered.asked, Some(body)),
             stage => leg.stage = stage,
         }
     }
 
     fn accept_reoffer(&mut self, now: Instant, leg: &mut Leg, body: Option<&Body>) {
         let Some(reoffer) = leg.reoffer.take() else { return };
-        leg.dialog.refresh_target(&reoffer.request);
-        self.accept(now, leg, reoffer.tx, &reoffer.request, body);
+        leg.dialog.refresh_target(&reoffer.asked.invite);
+        self.accept(now, leg, &reoffer.asked, body);
     }
 
     /// 200, which the dialog repeats until its ACK.
-    fn accept(&mut self, now: Instant, leg: &mut Leg, tx: TxId, invite: &Message, body: Option<&Body>) {
+    fn accept(&mut self, now: Instant, leg: &mut Leg, asked: &Asked, body: Option<&Body>) {
         let headers =
             [("Contact", self.contact_of(leg)), ("Allow", ALLOW.to_owned()), ("Accept", ACCEPT.to_owned())];
-        let answer = self.answer_in(leg, invite, 200, &headers).record_route();
+        let answer = self.answer_in(leg, asked, 200, &headers).record_route();
         let octets: super::Octets = with_body(answer, body).octets().into();
-        let way = self.transactions.way(tx);
-        let sent = self.transactions.respond(now, tx, 200, octets.clone());
+        let way = self.transactions.way(asked.tx);
+        let sent = self.transactions.respond(now, asked.tx, 200, octets.clone());
         self.transmit_if(sent);
-        leg.wait = way.map(|way| AckWait::new(now, self.timers, invite.cseq(), way, octets));
+        leg.wait = way.map(|way| AckWait::new(now, self.timers, asked.invite.cseq(), way, octets));
     }
 
     fn reject(&mut self, now: Instant, id: LegId, leg: &mut Leg, refusal: &Refusal) {
         let headers = self.refusal_headers(leg.dialog.hop, refusal);
         let status = refusal.status.clamp(300, 699);
         if let Some(reoffer) = leg.reoffer.take() {
-            return self.refuse_invite(now, leg, reoffer.tx, &reoffer.request, status, &headers);
+            return self.answer_invite(now, leg, &reoffer.asked, status, &headers);
         }
         match std::mem::replace(&mut leg.stage, Stage::Over) {
             Stage::Offered(offered) => {
-                self.refuse_invite(now, leg, offered.tx, &offered.invite, status, &headers);
-                self.end(id, leg, Ended::ByUs);
+                self.answer_invite(now, leg, &offered.asked, status, &headers);
+                self.end(now, id, leg, Ended::ByUs);
             }
             stage => leg.stage = stage,
         }
@@ -107,13 +107,13 @@ impl Endpoint {
     pub(super) fn answer_in<'m>(
         &self,
         leg: &Leg,
-        invite: &'m Message,
+        asked: &'m Asked,
         status: u16,
         headers: &[(&'static str, String)],
     ) -> Response<'m> {
         let force_rport = leg.trunk.force_rport;
-        let mut answer = Response::to(invite, status)
-            .source(leg.dialog.hop.remote, force_rport)
+        let mut answer = Response::to(&asked.invite, status)
+            .source(asked.source, force_rport)
             .to_tag(leg.dialog.local_tag());
         if !self.config.user_agent.is_empty() {
             answer = answer.header("Server", self.config.user_agent.clone());

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::access::is_of_trunk;
 use super::authored::ALLOW;
 use super::leg::{Calling, Leg, Stage};
-use super::{Endpoint, Hop, Octets};
+use super::{Endpoint, Hop, Octets, Way};
 use crate::ids::LegId;
 use crate::sip::dialog::Dialog;
 use crate::sip::hop;
@@ -43,9 +43,19 @@ impl Endpoint {
         let octets = self.first_invite(&dial, &dialog, &branch);
 
         let mut leg = Leg::new(trunk, dialog, Stage::Calling);
-        let tx = self.begin(now, &mut leg, Purpose::Invite(dial.leg), &branch, hop.into(), &octets);
-        let (way, uri) = (hop.into(), dial.uri);
-        leg.call = Some(Box::new(Calling { tx, way, uri, branch, provisional: false, cancelled: None }));
+        let way = Way { hop, otherwise: Some(to) };
+        let tx = self.begin(now, &mut leg, Purpose::Invite(dial.leg), &branch, way, &octets);
+        let uri = dial.uri;
+        leg.call = Some(Box::new(Calling {
+            tx,
+            way,
+            uri,
+            branch,
+            provisional: false,
+            until: None,
+            cancelled: false,
+            settled: false,
+        }));
         self.dialogs.insert(leg.dialog.key(), dial.leg);
         self.settle(dial.leg, leg);
         Ok(())
@@ -73,10 +83,10 @@ impl Endpoint {
     /// CANCEL: the INVITE's Request-URI, Via, Call-ID, From, To and number, over the same hop (§9.1).
     pub(super) fn send_cancel(&mut self, now: Instant, id: LegId, leg: &mut Leg) {
         let Some(calling) = &mut leg.call else { return };
-        if calling.cancelled.is_some() {
+        if std::mem::replace(&mut calling.cancelled, true) {
             return;
         }
-        calling.cancelled = Some(now + self.timers.give_up());
+        calling.until = Some(now + self.timers.give_up());
         let (way, branch) = (calling.way, calling.branch.clone());
         let mut cancel = self
             .signed(Request::new(Method::Cancel, &calling.uri))

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Endpoint;
 use super::authored::ALLOW;
-use super::leg::{Leg, Reoffer, Stage, TRYING_AFTER};
+use super::leg::{Asked, Leg, Reoffer, Stage, TRYING_AFTER};
 use super::outside::{Denial, judge_body, judge_require};
 use super::receive::Peer;
 use crate::ids::LegId;
@@ -12,16 +12,9 @@ use crate::sip::dialog::OutOfOrder;
 use crate::sip::message::{Message, Method};
 use crate::sip::{Body, Ended, Event};
 
-/// In-dialog requests have this much room above the cap of the others: they are served first (section 16).
-const HEADROOM: usize = 4;
-
 impl Endpoint {
     /// A request with our tag in To.
     pub(super) fn inside(&mut self, now: Instant, peer: Peer, leg: LegId, request: Message) {
-        let (servers, _) = self.transactions.len();
-        if servers >= self.config.max_transactions.saturating_add(self.config.max_transactions / HEADROOM) {
-            return self.drop_message(now, peer.hop, "transactions");
-        }
         let denied =
             self.with_leg(leg, |endpoint, id, leg| endpoint.serve_inside(now, peer, id, leg, request));
         if let Some(Some((request, denial))) = denied {
@@ -95,9 +88,9 @@ impl Endpoint {
         let reason = bye.header("Reason").map(String::from);
         self.terminate_offer(now, leg);
         if let Some(reoffer) = leg.reoffer.take() {
-            self.refuse_invite(now, leg, reoffer.tx, &reoffer.request, 487, &[]);
+            self.answer_invite(now, leg, &reoffer.asked, 487, &[]);
         }
-        self.end(id, leg, if ours { Ended::ByUs } else { Ended::Bye { reason } });
+        self.end(now, id, leg, if ours { Ended::ByUs } else { Ended::Bye { reason } });
     }
 
     fn ok(&mut self, now: Instant, peer: Peer, request: &Message) {
@@ -121,7 +114,8 @@ impl Endpoint {
         let tx = self.serve(peer, &request, &tag);
         self.transactions.bind(tx, id);
         let body = body_of(&request);
-        leg.reoffer = Some(Reoffer { tx, request, trying: Some(now + TRYING_AFTER) });
+        let asked = Asked { tx, invite: request, source: peer.hop.remote };
+        leg.reoffer = Some(Reoffer { asked, trying: Some(now + TRYING_AFTER) });
         self.tell(Event::Reoffer { leg: id, body });
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::leg::{Leg, PROGRESS_AGAIN, Stage};
+use super::leg::{Leg, PROGRESS_AGAIN, Reoffer, Stage};
 use super::{Endpoint, Hop, Octets, Send};
 use crate::ids::LegId;
 use crate::sip::Ended;
@@ -22,10 +22,9 @@ impl Endpoint {
         }
         match &leg.stage {
             Stage::Offered(offered) => {
-                let (tx, invite) = (offered.tx, offered.invite.clone());
                 let headers: Vec<_> = reason.map(|reason| ("Reason", reason)).into_iter().collect();
-                self.refuse_invite(now, leg, tx, &invite, 480, &headers);
-                self.end(id, leg, Ended::ByUs);
+                self.answer_invite(now, leg, &offered.asked, 480, &headers);
+                self.end(now, id, leg, Ended::ByUs);
             }
             Stage::Calling => {
                 let provisional = leg.call.as_ref().is_some_and(|call| call.provisional);
@@ -36,7 +35,7 @@ impl Endpoint {
             }
             Stage::Up => {
                 if let Some(reoffer) = leg.reoffer.take() {
-                    self.refuse_invite(now, leg, reoffer.tx, &reoffer.request, 487, &[]);
+                    self.answer_invite(now, leg, &reoffer.asked, 487, &[]);
                 }
                 match leg.wait {
                     Some(_) => leg.hangup = Some(reason),
@@ -83,8 +82,8 @@ impl Endpoint {
     }
 
     /// A request of ours was never answered.
-    pub(super) fn request_timed_out(&mut self, _now: Instant, purpose: Purpose) {
-        self.request_failed(purpose, Ended::Refused { status: 408, reason: None });
+    pub(super) fn request_timed_out(&mut self, now: Instant, purpose: Purpose) {
+        self.request_failed(now, purpose, Ended::Refused { status: 408, reason: None });
     }
 
     /// A connection failed: the requests of ours on it go nowhere.
@@ -92,17 +91,18 @@ impl Endpoint {
         self.drop_message(now, hop, "connection");
         for (tx, purpose) in self.transactions.over(hop) {
             self.transactions.abandon(tx);
-            self.request_failed(purpose, Ended::Lost);
+            self.request_failed(now, purpose, Ended::Lost);
         }
     }
 
-    fn request_failed(&mut self, purpose: Purpose, how: Ended) {
+    fn request_failed(&mut self, now: Instant, purpose: Purpose, how: Ended) {
         self.with_leg(purpose.leg(), |endpoint, id, leg| match purpose {
             Purpose::Invite(_) => {
+                leg.settle_call();
                 let how = if leg.hangup.is_some() { Ended::ByUs } else { how };
-                endpoint.end(id, leg, how);
+                endpoint.end(now, id, leg, how);
             }
-            Purpose::Bye(_) => endpoint.end(id, leg, Ended::ByUs),
+            Purpose::Bye(_) => endpoint.end(now, id, leg, Ended::ByUs),
             Purpose::Cancel(_) | Purpose::ByeFork(_) => {}
         });
         self.request_done(purpose);
@@ -128,23 +128,22 @@ impl Endpoint {
         let Stage::Offered(offered) = &mut leg.stage else { return };
         if offered.expires.is_some_and(|at| at <= now) {
             self.terminate_offer(now, leg);
-            return self.end(id, leg, Ended::Cancelled { reason: None });
+            return self.end(now, id, leg, Ended::Cancelled { reason: None });
         }
         if let Some((at, status, octets)) = &mut offered.progress
             && *at <= now
         {
             *at = now + PROGRESS_AGAIN;
-            let sent = self.transactions.respond(now, offered.tx, *status, octets.clone());
+            let sent = self.transactions.respond(now, offered.asked.tx, *status, octets.clone());
             self.transmit_if(sent);
         }
     }
 
     fn reoffer_due(&mut self, now: Instant, leg: &mut Leg) {
-        let Some(reoffer) = &mut leg.reoffer else { return };
-        if reoffer.trying.is_some_and(|at| at <= now) {
-            reoffer.trying = None;
-            let (tx, request) = (reoffer.tx, reoffer.request.clone());
-            self.refuse_invite(now, leg, tx, &request, 100, &[]);
+        let due = leg.reoffer.take_if(|reoffer| reoffer.trying.is_some_and(|at| at <= now));
+        if let Some(reoffer) = due {
+            self.answer_invite(now, leg, &reoffer.asked, 100, &[]);
+            leg.reoffer = Some(Reoffer { trying: None, ..reoffer });
         }
     }
 
@@ -159,20 +158,20 @@ impl Endpoint {
                     Some(reason) => self.bye(now, id, leg, reason),
                     None => {
                         self.bye(now, id, leg, Some(NO_ACK.to_owned()));
-                        self.end(id, leg, Ended::AckTimeout);
+                        self.end(now, id, leg, Ended::AckTimeout);
                     }
                 }
             }
         }
     }
 
-    /// 64·T1 after our CANCEL nothing final came (§9.1).
+    /// 64·T1 after our CANCEL, or after the end, nothing final came to our INVITE (§9.1).
     fn cancel_due(&mut self, now: Instant, id: LegId, leg: &mut Leg) {
-        let (Stage::Calling, Some(call)) = (&leg.stage, &leg.call) else { return };
-        if call.cancelled.is_some_and(|at| at <= now) {
-            self.transactions.abandon(call.tx);
-            leg.requests = leg.requests.saturating_sub(1);
-            self.end(id, leg, Ended::ByUs);
-        }
+        let due = leg.call.as_ref().filter(|call| call.until.is_some_and(|at| at <= now));
+        let Some(tx) = due.map(|call| call.tx) else { return };
+        self.transactions.abandon(tx);
+        leg.requests = leg.requests.saturating_sub(1);
+        leg.settle_call();
+        self.end(now, id, leg, Ended::ByUs);
     }
 }

@@ -5,6 +5,7 @@
 //!          └ refusal, CANCEL, Expires ─────► Over                 └ refusal, nothing ─────────────► Over
 //! ```
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -68,13 +69,22 @@ pub(super) enum Stage {
     Over,
 }
 
-/// An INVITE without a final answer.
+/// An INVITE of the peer that waits for a final answer.
 #[derive(Debug)]
-pub(super) struct Offered {
+pub(super) struct Asked {
     /// Its transaction.
     pub(super) tx: TxId,
-    /// Itself, to be answered.
+    /// Itself.
     pub(super) invite: Message,
+    /// Where it came from.
+    pub(super) source: SocketAddr,
+}
+
+/// The INVITE that began a leg.
+#[derive(Debug)]
+pub(super) struct Offered {
+    /// What is to be answered.
+    pub(super) asked: Asked,
     /// When its Expires runs out.
     pub(super) expires: Option<Instant>,
     /// When the last 18x goes out again, and itself.
@@ -94,17 +104,19 @@ pub(super) struct Calling {
     pub(super) branch: String,
     /// A 1xx came: it may be cancelled.
     pub(super) provisional: bool,
-    /// The CANCEL is out; when nothing more is awaited.
-    pub(super) cancelled: Option<Instant>,
+    /// When a final answer is no longer awaited: its CANCEL is out, or the leg is over.
+    pub(super) until: Option<Instant>,
+    /// The CANCEL is out.
+    pub(super) cancelled: bool,
+    /// A final answer came, or none is awaited.
+    pub(super) settled: bool,
 }
 
 /// A re-INVITE without a final answer.
 #[derive(Debug)]
 pub(super) struct Reoffer {
-    /// Its transaction.
-    pub(super) tx: TxId,
-    /// Itself, to be answered.
-    pub(super) request: Message,
+    /// What is to be answered.
+    pub(super) asked: Asked,
     /// When it gets a 100.
     pub(super) trying: Option<Instant>,
 }
@@ -127,17 +139,24 @@ impl Leg {
         }
     }
 
+    /// Our INVITE has its final answer, or none is awaited.
+    pub(super) fn settle_call(&mut self) {
+        if let Some(call) = &mut self.call {
+            (call.settled, call.until) = (true, None);
+        }
+    }
+
     /// When something is next due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let of_stage = match &self.stage {
             Stage::Offered(offered) => {
                 earliest([offered.expires, offered.progress.as_ref().map(|(at, ..)| *at)])
             }
-            Stage::Calling => self.call.as_ref().and_then(|call| call.cancelled),
-            Stage::Up | Stage::Leaving | Stage::Over => None,
+            Stage::Calling | Stage::Up | Stage::Leaving | Stage::Over => None,
         };
+        let call = self.call.as_ref().and_then(|call| call.until);
         let trying = self.reoffer.as_ref().and_then(|reoffer| reoffer.trying);
-        earliest([of_stage, trying, self.wait.as_ref().map(AckWait::poll_timeout)])
+        earliest([of_stage, call, trying, self.wait.as_ref().map(AckWait::poll_timeout)])
     }
 }
 
@@ -173,9 +192,12 @@ impl Endpoint {
         self.legs.insert(id, leg);
     }
 
-    /// The leg is over: told once.
-    pub(super) fn end(&mut self, id: LegId, leg: &mut Leg, how: Ended) {
+    /// The leg is over: told once. An INVITE of ours without a final answer is awaited for 64·T1 more.
+    pub(super) fn end(&mut self, now: Instant, id: LegId, leg: &mut Leg, how: Ended) {
         leg.stage = Stage::Over;
+        if let Some(call) = leg.call.as_mut().filter(|call| !call.settled) {
+            call.until.get_or_insert(now + self.timers.give_up());
+        }
         (leg.wait, leg.hangup) = (None, None);
         if !std::mem::replace(&mut leg.told_end, true) {
             self.tell(Event::Ended { leg: id, how });

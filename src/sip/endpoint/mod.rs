@@ -196,6 +196,11 @@ impl Endpoint {
         }
     }
 
+    /// Server transactions there may be for requests outside a dialog (reliability R-30).
+    pub fn transactions_limit(&self) -> usize {
+        self.config.max_transactions
+    }
+
     /// Whether that address is a trunk's, be it to call or to be called.
     pub fn knows(&self, transport: Transport, source: SocketAddr) -> bool {
         let ip = source.ip().to_canonical();
@@ -213,7 +218,7 @@ impl Endpoint {
         while let Some(fired) = self.transactions.fire(now) {
             match fired {
                 Fired::Send(way, send) => self.transmit(way, send),
-                Fired::Unacknowledged => metrics::sip_dropped("", "no_ack"),
+                Fired::Unacknowledged(way) => self.drop_message(now, way.hop, "no_ack"),
                 Fired::TimedOut(purpose) => self.request_timed_out(now, purpose),
                 Fired::Done(purpose) => self.request_done(purpose),
             }

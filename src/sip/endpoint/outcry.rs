@@ -44,6 +44,7 @@ impl Outcry {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a beginning for simulated time
 mod tests {
     use super::*;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Endpoint;
 use super::access::Rate;
 use super::authored::{ACCEPT, ACCEPT_INFO, ALLOW};
-use super::leg::{self, Leg, Offered, Stage};
+use super::leg::{self, Asked, Leg, Offered, Stage};
 use super::receive::Peer;
 use crate::ids::LegId;
 use crate::sip::dialog::{Dialog, DialogKey};
@@ -155,7 +155,8 @@ impl Endpoint {
         let dialog = Dialog::of_invite(&invite, &tag, peer.hop);
         let expires = invite.expires().map(|seconds| now + Duration::from_secs(seconds.into()));
         self.dialogs.insert(dialog.key(), id);
-        let offered = Offered { tx, invite: invite.clone(), expires, progress: None };
+        let asked = Asked { tx, invite: invite.clone(), source: peer.hop.remote };
+        let offered = Offered { asked, expires, progress: None };
         self.settle(id, Leg::new(trunk, dialog, Stage::Offered(Box::new(offered))));
         self.tell(Event::Incoming(Box::new(Incoming {
             leg: id,
@@ -182,7 +183,8 @@ impl Endpoint {
     pub(super) fn cancel(&mut self, now: Instant, peer: Peer, cancel: &Message) {
         let invite = self.transactions.serving(&ServerKey::cancelled_by(cancel));
         let Some(invite) = invite else {
-            return self.deny(now, peer, cancel, Denial::new(481, "no_transaction"));
+            self.outcry.refusal(now, "no_transaction", peer.hop, Some(481));
+            return self.answer_without_state(peer, cancel, 481, &[]);
         };
         let tag = self.transactions.tag(invite).unwrap_or_default().to_owned();
         self.conclude(now, peer, cancel, &tag, 200, &[]);
@@ -195,11 +197,11 @@ impl Endpoint {
 
     /// The INVITE of a leg, or its re-INVITE, is taken back.
     fn cancelled(&mut self, now: Instant, id: LegId, leg: &mut Leg, tx: TxId, reason: Option<String>) {
-        match leg.reoffer.take_if(|reoffer| reoffer.tx == tx) {
-            Some(reoffer) => self.refuse_invite(now, leg, tx, &reoffer.request, 487, &[]),
+        match leg.reoffer.take_if(|reoffer| reoffer.asked.tx == tx) {
+            Some(reoffer) => self.answer_invite(now, leg, &reoffer.asked, 487, &[]),
             None => {
                 self.terminate_offer(now, leg);
-                self.end(id, leg, Ended::Cancelled { reason });
+                self.end(now, id, leg, Ended::Cancelled { reason });
             }
         }
     }
@@ -207,22 +209,21 @@ impl Endpoint {
     /// 487 to an INVITE that is not answered.
     pub(super) fn terminate_offer(&mut self, now: Instant, leg: &mut Leg) {
         if let Stage::Offered(offered) = std::mem::replace(&mut leg.stage, Stage::Over) {
-            self.refuse_invite(now, leg, offered.tx, &offered.invite, 487, &[]);
+            self.answer_invite(now, leg, &offered.asked, 487, &[]);
         }
     }
 
-    /// A final refusal of an INVITE of the leg, first or later.
-    pub(super) fn refuse_invite(
+    /// An answer without a body to an INVITE of the leg's peer, the first or a later one.
+    pub(super) fn answer_invite(
         &mut self,
         now: Instant,
         leg: &Leg,
-        tx: TxId,
-        invite: &Message,
+        asked: &Asked,
         status: u16,
         headers: &[(&'static str, String)],
     ) {
-        let octets = self.answer_in(leg, invite, status, headers).octets().into();
-        let sent = self.transactions.respond(now, tx, status, octets);
+        let octets = self.answer_in(leg, asked, status, headers).octets().into();
+        let sent = self.transactions.respond(now, asked.tx, status, octets);
         self.transmit_if(sent);
     }
 

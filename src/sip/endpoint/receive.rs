@@ -13,6 +13,9 @@ use crate::telemetry::metrics;
 /// A 403 to a stranger is never larger than what it answers by more (reliability R-22).
 const STRANGER_GROWTH: usize = 128;
 
+/// The part of the cap on transactions that is added for calls that are up.
+const HEADROOM: usize = 4;
+
 /// Who sent a request, once that is settled.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer {
@@ -97,9 +100,16 @@ impl Endpoint {
                 let again = self.transactions.repeat(now, tx);
                 self.transmit_if(again);
             }
+            (_, None) if self.is_full() => self.drop_message(now, hop, "transactions"),
             (Method::Cancel, None) => self.cancel(now, peer, &message),
             (_, None) => self.fresh(now, peer, message),
         }
+    }
+
+    /// In-dialog requests and CANCEL have room above the cap of the others: they are served first (section 16).
+    fn is_full(&self) -> bool {
+        let (servers, _) = self.transactions.len();
+        servers >= self.config.max_transactions.saturating_add(self.config.max_transactions / HEADROOM)
     }
 
     /// A request never seen: inside a dialog of ours, or outside any.

@@ -27,7 +27,7 @@ impl Endpoint {
                 (Purpose::Invite(_), Class::Provisional) => endpoint.rings(now, id, leg, status, response),
                 (Purpose::Invite(_), Class::Success) => endpoint.answered(now, hop, id, leg, response),
                 (Purpose::Invite(_), Class::Failure) => endpoint.refused(now, id, leg, tx, status, response),
-                (Purpose::Bye(_), Class::Success | Class::Failure) => endpoint.end(id, leg, Ended::ByUs),
+                (Purpose::Bye(_), Class::Success | Class::Failure) => endpoint.end(now, id, leg, Ended::ByUs),
                 (Purpose::Bye(_), Class::Provisional) | (Purpose::Cancel(_) | Purpose::ByeFork(_), _) => {}
             });
         }
@@ -64,6 +64,7 @@ impl Endpoint {
         if let Some((way, ack)) = leg.ack_for(response) {
             return self.transmit(way, Send::Again(ack));
         }
+        leg.settle_call();
         let Stage::Calling = leg.stage else {
             return self.answered_by_fork(now, hop, id, leg, response);
         };
@@ -110,11 +111,12 @@ impl Endpoint {
             .cseq(leg.dialog.local_seq());
         let sent = self.transactions.ack_refusal(now, tx, ack.octets().into());
         self.transmit_if(sent);
+        leg.settle_call();
         let how = match leg.hangup {
             Some(_) => Ended::ByUs,
             None => Ended::Refused { status, reason: response.header("Reason").map(String::from) },
         };
-        self.end(id, leg, how);
+        self.end(now, id, leg, how);
     }
 }
 

@@ -64,7 +64,7 @@ pub async fn drive(
         if now.duration_since(measured) >= MEASURE {
             measured = now;
             let load = shell.endpoint.load();
-            metrics::sip_load(load.transactions, load.dialogs, load.legs);
+            metrics::resource("sip_transactions", load.transactions, shell.endpoint.transactions_limit());
         }
         if ending.is_some_and(|until| now >= until || shell.endpoint.load().legs == 0) {
             return shell.endpoint;
@@ -163,7 +163,8 @@ impl<E: FnMut(Event) + Send> Shell<E> {
         let now = Instant::now();
         // A stranger learns no address of ours, and costs no look at the routes.
         let known = self.endpoint.knows(Transport::Udp, remote);
-        let local = if known { self.facing.local(listener, remote.ip()) } else { None }.unwrap_or(listener);
+        let local = if known { self.facing.local(listener, remote.ip()) } else { Some(listener) };
+        let Some(local) = local else { return metrics::sip_dropped("udp", "no_way_back") };
         self.traced(false, Hop { transport: Transport::Udp, local, remote }, bytes, now);
         self.step(now, Input::Datagram { local, remote, bytes });
     }

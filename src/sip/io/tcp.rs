@@ -112,13 +112,11 @@ impl Connections {
     /// Sends over the way's connection, or over a new one. False: it was not taken, `failed` says for whom.
     pub(super) fn send(&mut self, way: Way, bytes: Octets) -> bool {
         let ends = |remote| (way.hop.local.port(), remote);
-        let fallback = way.otherwise.unwrap_or(way.hop.remote);
-        let open =
-            self.by_ends.get(&ends(way.hop.remote)).or_else(|| self.by_ends.get(&ends(fallback))).copied();
-        let id = match open {
-            Some(id) => id,
-            None if self.table.len() >= 2 * IN_ALL => return false,
-            None => self.open(Hop { remote: fallback, ..way.hop }),
+        let open = |remote| self.by_ends.get(&ends(remote)).copied();
+        let id = match (open(way.hop.remote).or_else(|| open(way.otherwise?)), way.otherwise) {
+            (Some(id), _) => id,
+            (None, Some(remote)) if self.table.len() < 2 * IN_ALL => self.open(Hop { remote, ..way.hop }),
+            (None, _) => return false,
         };
         let Some(connection) = self.table.get_mut(&id) else { return false };
         if !connection.hops.contains(&way.hop) && connection.hops.len() < MAX_HOPS {

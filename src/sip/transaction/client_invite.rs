@@ -125,6 +125,7 @@ impl ClientInvite {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a beginning for simulated time
 mod tests {
     use std::time::Duration;
 

@@ -105,6 +105,7 @@ impl ClientOther {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a beginning for simulated time
 mod tests {
     use std::time::Duration;
 

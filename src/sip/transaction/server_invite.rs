@@ -128,6 +128,7 @@ impl ServerInvite {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a beginning for simulated time
 mod tests {
     use std::time::Duration;
 

@@ -85,6 +85,7 @@ impl ServerOther {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a beginning for simulated time
 mod tests {
     use std::time::Duration;
 

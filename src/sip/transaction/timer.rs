@@ -123,6 +123,7 @@ impl<K: Copy + Ord + Hash> Deadlines<K> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a beginning for simulated time
 mod tests {
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::bench::{Bench, CONTACT, PEER, addr, inside, invite, name, request, trunk};
-use crate::sip::{Command, Config, Event, Gate, Strangers};
+use crate::sip::{Command, Config, Event, Gate, Load, Strangers};
 
 const STRANGER: &str = "198.51.100.66:5060";
 
@@ -17,7 +17,7 @@ fn a_stranger_gets_five_small_refusals_and_then_silence() {
     assert_eq!(bench.heard(), ["403"; 5]);
     assert!(sizes.iter().all(|size| *size <= invite("").len() + 128));
     assert!(bench.events.is_empty());
-    assert_eq!(bench.endpoint.load(), crate::sip::Load::default());
+    assert_eq!(bench.endpoint.load(), Load::default());
     bench.wait(Duration::from_secs(10));
     bench.from(STRANGER, &invite(""));
     assert_eq!(bench.only().to().tag().map(str::len), Some(16));
@@ -208,7 +208,7 @@ fn the_malformed_are_refused_where_they_can_be_answered() {
     bench.peer("\u{0}\u{1}nothing of ours");
     bench.from(PEER, "SIP/2.0 200 OK\r\n\r\n");
     assert!(bench.sent.is_empty() && bench.events.is_empty());
-    assert_eq!(bench.endpoint.load(), crate::sip::Load::default());
+    assert_eq!(bench.endpoint.load(), Load::default());
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::ids::{Entropy, LegId};
-use crate::sip::endpoint::{Endpoint, Input, Load, Output};
+use crate::sip::endpoint::{Endpoint, Input, Output};
 use crate::sip::message::{Framing, Message};
-use crate::sip::{Body, Command, Config, Ended, Event, Transport, Trunk};
+use crate::sip::{Body, Command, Config, Ended, Event, Load, Transport, Trunk};
 
 pub(super) const US: &str = "192.0.2.1:5060";
 pub(super) const PEER: &str = "192.0.2.10:5060";
@@ -64,7 +64,11 @@ impl Bench {
     }
 
     pub(super) fn from(&mut self, source: &str, text: &str) {
-        self.input(Input::Datagram { local: addr(US), remote: addr(source), bytes: text.as_bytes() });
+        self.octets(source, text.as_bytes());
+    }
+
+    pub(super) fn octets(&mut self, source: &str, bytes: &[u8]) {
+        self.input(Input::Datagram { local: addr(US), remote: addr(source), bytes });
     }
 
     /// The trunk's peer sends this.

@@ -6,7 +6,7 @@ use super::answering::answer_to;
 use super::bench::{Bench, addr, name, sdp};
 use crate::ids::{LegId, TrunkId};
 use crate::sip::message::Message;
-use crate::sip::{Command, Dial, Ended, Event, Transport};
+use crate::sip::{Command, Dial, Ended, Event, Load, Transport};
 
 const LEG: LegId = LegId(1 << 63 | 1);
 
@@ -83,7 +83,7 @@ fn an_answered_call_is_acknowledged_over_the_route_set_and_each_copy_gets_the_sa
     bench.take();
     reply(&mut bench, &ok);
     assert_eq!(bench.raw, raw);
-    let told: Vec<_> = bench.events.iter().map(|event| std::mem::discriminant(event)).collect();
+    let told: Vec<_> = bench.events.iter().map(std::mem::discriminant).collect();
     assert_eq!(told.len(), 2, "{:?}", bench.events);
     assert!(matches!(bench.events[0], Event::Progress { status: 180, .. }));
     assert!(matches!(bench.events[1], Event::Answered { .. }));
@@ -132,7 +132,7 @@ fn nobody_there_is_408_after_64_t1() {
     bench.wait(Duration::from_secs(32));
     assert_eq!(bench.heard(), ["INVITE"; 6]);
     assert_eq!(bench.ended(), Some(Ended::Refused { status: 408, reason: None }));
-    assert_eq!(bench.endpoint.load(), crate::sip::Load::default());
+    assert_eq!(bench.endpoint.load(), Load::default());
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_cancel_without_487_is_over_after_64_t1() {
     bench.command(Command::Hangup { leg: LEG, reason: None });
     bench.wait(Duration::from_secs(33));
     assert_eq!(bench.ended(), Some(Ended::ByUs));
-    assert_eq!(bench.endpoint.load(), crate::sip::Load::default());
+    assert_eq!(bench.endpoint.load(), Load::default());
 }
 
 #[test]
@@ -216,4 +216,32 @@ fn a_response_with_a_branch_of_nobody_is_dropped() {
         &tagged(&invite, "200 OK", "b", "").replace("From:", "Via: SIP/2.0/UDP a;branch=z9hG4bKy\r\nFrom:"),
     );
     assert!(bench.sent.is_empty() && bench.events.is_empty());
+}
+
+/// The peer's BYE to a call of ours that has the tag `b` at its end.
+fn bye_to(invite: &Message) -> String {
+    super::bench::inside("BYE", invite.from().tag().unwrap(), 1, "", "")
+        .replace("tag=peer", "tag=b")
+        .replace("Call-ID: call", &format!("Call-ID: {}", invite.call_id()))
+}
+
+#[test]
+fn a_bye_that_overtakes_the_200_ends_the_call_and_the_200_gets_ack_and_bye() {
+    let (mut bench, invite) = dialled();
+    reply(&mut bench, &tagged(&invite, "180 Ringing", "b", ""));
+    bench.peer(&bye_to(&invite));
+    assert_eq!(bench.heard(), ["200"]);
+    assert_eq!(bench.ended(), Some(Ended::Bye { reason: None }));
+    reply(&mut bench, &tagged(&invite, "200 OK", "b", ""));
+    assert_eq!(bench.heard(), ["ACK", "BYE"]);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_bye_without_any_final_answer_leaves_nothing() {
+    let (mut bench, invite) = dialled();
+    reply(&mut bench, &tagged(&invite, "180 Ringing", "b", ""));
+    bench.peer(&bye_to(&invite));
+    assert_eq!(bench.heard(), ["200"]);
+    bench.assert_nothing_left();
 }

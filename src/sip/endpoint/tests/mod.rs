@@ -1,4 +1,5 @@
 //! Scenarios of one endpoint and of two, under a clock that jumps.
+#![allow(clippy::disallowed_methods)] // a beginning for simulated time
 
 mod access;
 mod answering;
@@ -6,4 +7,5 @@ mod bench;
 mod calling;
 mod dialogs;
 mod races;
+mod vectors;
 mod world;

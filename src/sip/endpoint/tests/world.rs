@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::bench::{addr, sdp};
 use crate::ids::{Entropy, LegId, TrunkId};
-use crate::sip::endpoint::{Endpoint, Input, Load, Output};
-use crate::sip::{Command, Config, Dial, Ended, Event, Octets, Transport, Trunk};
+use crate::sip::endpoint::{Endpoint, Input, Output};
+use crate::sip::{Command, Config, Dial, Ended, Event, Load, Octets, Transport, Trunk};
 
 const OUT: LegId = LegId(1 << 63);
 const ENDS: [&str; 2] = ["192.0.2.1:5060", "192.0.2.2:5060"];
@@ -106,10 +106,10 @@ impl World {
                 }
             }
             Event::Answered { .. } if matches!(self.plot, Plot::CallerEnds | Plot::BothEnd) => {
-                self.plan(5000, 0, hangup(leg))
+                self.plan(5000, 0, hangup(leg));
             }
             Event::Confirmed { .. } if matches!(self.plot, Plot::CalleeEnds | Plot::BothEnd) => {
-                self.plan(5000, 1, hangup(leg))
+                self.plan(5000, 1, hangup(leg));
             }
             _ => {}
         }
@@ -170,11 +170,7 @@ fn worlds(loss: u32, plot: Plot) -> impl Iterator<Item = (u64, World)> {
     (0..200).map(move |seed| {
         let mut world = World::new(seed, loss, plot);
         world.call();
-        assert_eq!(
-            world.ends.iter().map(Endpoint::load).collect::<Vec<_>>(),
-            [Load::default(); 2],
-            "seed {seed}"
-        );
+        assert!(world.ends.iter().all(|end| end.load() == Load::default()), "seed {seed}");
         for (end, told) in world.told.iter().enumerate().filter(|(_, told)| !told.is_empty()) {
             let ends = ["Bye", "ByUs", "Cancelled", "Refused", "AckTimeout", "Lost"];
             let ended = told.iter().filter(|told| ends.iter().any(|end| told.starts_with(end))).count();
