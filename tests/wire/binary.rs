@@ -65,7 +65,7 @@ fn check_tells_every_problem_with_its_line() {
     alone(async {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("streamkit.toml");
-        let text = "[sip]\nlisten = [\"udp://nowhere\"]\nuser_agnet = \"x\"\n\
+        let text = "[sip]\nlisten = [\"udp://127.0.0.1:5070\", \"udp://nowhere\"]\nuser_agnet = \"x\"\n\
                     [stream]\nframe_ms = 30\n\
                     [[trunk]]\nname = \"pbx\"\npeers = [\"127.0.0.1\"]\n\
                     [[route]]\ntrunk = \"pxb\"\nbot = \"http://bot/\"\n";

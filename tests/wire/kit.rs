@@ -14,7 +14,7 @@ use streamkit::lab::bot::{self, Bot, Manners, Script, Transcript};
 use streamkit::lab::caller::{self, Caller, Dial};
 use streamkit::sip::Transport;
 use tempfile::TempDir;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Runtime};
 use tokio::time::{sleep, timeout};
 
 /// Descriptors and threads are counted by process: one test at a time.
@@ -29,9 +29,9 @@ pub(crate) const ACCOUNT: &str = "acme1";
 /// Runs a test alone, bounded in time; no descriptor and no thread may be left when it is over.
 pub(crate) fn alone(test: impl Future<Output = ()>) {
     let _one = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    drop(runtime()); // the first one of a process opens a pipe for signals that stays
     let (descriptors, threads) = (descriptors(), threads());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.expect("a runtime");
+    let runtime = runtime();
     runtime.block_on(async { timeout(BOUND, test).await.expect("the test is over in time") });
     runtime.shutdown_timeout(PATIENCE);
     let until = Instant::now() + PATIENCE;
@@ -40,6 +40,11 @@ pub(crate) fn alone(test: impl Future<Output = ()>) {
     }
     assert_eq!(self::descriptors(), descriptors, "descriptors left open");
     assert_eq!(self::threads(), threads, "threads left running");
+}
+
+fn runtime() -> Runtime {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime")
 }
 
 /// Waits for it, and says what never came.
