@@ -14,8 +14,12 @@ use streamkit::lab::bot::{self, Bot, Manners, Script, Transcript};
 use streamkit::lab::caller::{self, Caller, Dial};
 use streamkit::sip::Transport;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::runtime::{Handle, Runtime};
 use tokio::time::{sleep, timeout};
+
+use crate::raw::Telephone;
 
 /// Descriptors and threads are counted by process: one test at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -61,11 +65,13 @@ pub(crate) fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").expect("proc").count() - 1
 }
 
-/// Names of the threads of this process, those of the test harness (`file::test`) left out.
+/// Names of the threads of this process, those of the test harness (`file::test`, before that
+/// `wire-`) left out.
 fn threads() -> Vec<String> {
     let named = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).ok();
     let tasks = fs::read_dir("/proc/self/task").expect("proc").flatten();
-    let mut names: Vec<String> = tasks.filter_map(named).filter(|name| !name.contains("::")).collect();
+    let mut names: Vec<String> =
+        tasks.filter_map(named).filter(|name| !name.contains("::") && !name.starts_with("wire-")).collect();
     names.sort();
     names
 }
@@ -142,7 +148,29 @@ impl Node {
         });
         let onlookers = Onlookers { stream: Some(stream), ..Onlookers::default() };
         let running = daemon::start(config, onlookers).await.expect("started");
-        Self { running, starts, dir }
+        let node = Self { running, starts, dir };
+        node.is_up().await;
+        node
+    }
+
+    /// Waits until every task of the daemon has begun: what is counted before a call is all there is without one.
+    async fn is_up(&self) {
+        let telephone = Telephone::facing(self.sip(Transport::Udp)).await;
+        telephone.send(&telephone.request("OPTIONS", "1 OPTIONS", "z9hG4bKup", "", "")).await;
+        telephone.answered("SIP/2.0").await;
+        let mut http = TcpStream::connect(self.running.http[0]).await.expect("connected");
+        let get = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        http.write_all(get).await.expect("asked");
+        http.read_to_end(&mut Vec::new()).await.expect("answered");
+        drop((telephone, http));
+        let (mut held, mut since) = (Held::now(), Instant::now());
+        eventually("a daemon that is up", || {
+            if Held::now() != held {
+                (held, since) = (Held::now(), Instant::now());
+            }
+            since.elapsed() > Duration::from_millis(200)
+        })
+        .await;
     }
 
     /// Where it takes SIP.

@@ -18,7 +18,8 @@ pub(crate) struct Telephone {
 impl Telephone {
     /// One that speaks to this address only.
     pub(crate) async fn facing(to: SocketAddr) -> Self {
-        let socket = UdpSocket::bind(("127.0.0.1", 0)).await.expect("a port");
+        let socket =
+            UdpSocket::bind(if to.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" }).await.expect("a port");
         socket.connect(to).await.expect("connected");
         let at = socket.local_addr().expect("bound");
         Self { socket, to, at }
