@@ -18,7 +18,7 @@ use super::port::stream::StreamPort;
 use super::port::{Kind, Port};
 use super::ring::Wake;
 use super::tick::Clock;
-use super::{Command, Event, Link, PortId, RtpSpec, Spec, Told};
+use super::{Command, Event, Link, PortId, Reservation, RtpSpec, Spec, Told};
 use crate::ids::Entropy;
 use crate::units::Gain;
 
