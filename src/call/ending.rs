@@ -10,7 +10,7 @@ use super::{Call, Output};
 use crate::media;
 use crate::sdp;
 use crate::sip;
-use crate::stream::{self, DisconnectedBy, Outcome, Status, Stop};
+use crate::stream::{self, DisconnectedBy, Disposition, Outcome, Status, Stop};
 
 /// How long the last figures of ports and streams are waited for; a bot has 2 s for its close frame.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -68,7 +68,7 @@ impl Call {
                 Why::Flow => Denied::from_outcome(self.stage.last.as_ref()),
                 Why::Denied(denied) => denied,
                 Why::Shutdown => Denied::Full(Full::Draining),
-                Why::Asked => Denied::Route(480),
+                Why::Asked => Denied::Asked,
                 _ => Denied::Internal,
             };
             return self.deny(now, &denied);
@@ -186,6 +186,9 @@ fn by_flow(last: Option<&Outcome>, otherwise: Ending) -> Ending {
     let Some(last) = last else { return otherwise };
     let cause = last.disposition.as_str();
     let detail = last.error.as_ref().map(ToString::to_string).unwrap_or_default();
+    if last.disposition == Disposition::Throttled {
+        return Ending { cause, detail, reason: Some("Q.850;cause=34".to_owned()), ..otherwise };
+    }
     let (by, reason) = match (last.status, last.disconnected_by) {
         (Status::Completed, DisconnectedBy::Bot) => (By::Bot, "Q.850;cause=16;text=\"bot ended the call\""),
         (Status::Completed, _) => (By::Streamkit, "Q.850;cause=16;text=\"call limit\""),

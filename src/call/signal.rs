@@ -26,8 +26,16 @@ impl Call {
         }
     }
 
+    /// A key that came by INFO; those in the media reach the bot with the audio, and the stream tells them apart.
+    fn keyed(&mut self, digit: Digit, held: Duration) {
+        if self.stage.is_live() && self.ending.is_none() {
+            self.outputs.push_back(Output::Stream(stream::Command::Key { digit, held }));
+        }
+    }
+
     fn confirmed(&mut self, now: Instant, body: Option<Body>) {
-        if self.leg.state == State::Answered {
+        let first = self.leg.state == State::Answered;
+        if first {
             self.leg.state = State::Up;
         }
         if !std::mem::take(&mut self.leg.offered) || self.ending.is_some() {
@@ -39,7 +47,8 @@ impl Call {
             .and_then(|body| sdp::accept(&body.bytes, &body.content_type, &self.leg.session));
         match accepted {
             Ok(agreed) => self.agreed(&agreed),
-            Err(refused) => self.hang_up(now, Why::NoAnswer(refused)),
+            Err(refused) if first => self.hang_up(now, Why::NoAnswer(refused)),
+            Err(_) => {} // a re-INVITE never ends a call (sip-trunk.md section 12): it is as before
         }
     }
 
@@ -95,25 +104,13 @@ impl Call {
         }
     }
 
-    /// A key told by INFO goes to the bot past the media core; the stream knows it from one that RTP told of.
-    fn keyed(&mut self, digit: Digit, held: Duration) {
-        self.record.digits += 1;
-        if self.stage.is_live() {
-            self.outputs.push_back(Output::Stream(stream::Command::Key { digit, held }));
-        }
-    }
-
     pub(super) fn heard(&mut self, now: Instant, event: media::Event) {
         match event {
             media::Event::FirstIn(_) => self.record.first_in(now),
             media::Event::FirstOut(_) => self.record.first_out(now),
-            media::Event::Digit(..) => self.record.digits += 1,
+            media::Event::Digit(..) => {} // the stream heard it with the audio
             media::Event::Silent(_) => self.hang_up(now, Why::MediaTimeout),
-            media::Event::Drained(port) => {
-                if self.stage.open_port() == Some(port) && self.timers.drain.is_some() {
-                    self.stream_played_out(now);
-                }
-            }
+            media::Event::Drained(port) => self.drained(now, port),
             media::Event::Closed(port, counts) => self.closed(now, port, *counts),
         }
     }

@@ -157,7 +157,7 @@ impl Caller {
     pub(crate) fn take(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         if to != self.sip {
             return if to == self.mouth.from {
-                self.ear.hear(now, bytes)
+                self.ear.hear(now, bytes);
             };
         }
         let text = String::from_utf8_lossy(bytes);
@@ -180,7 +180,8 @@ impl Caller {
             let number: u32 = number.parse().expect("a number");
             // a refusal is acknowledged in its own transaction
             let branch = format!("{}{number}", if status < 300 { "ack" } else { "hand" });
-            self.outbox.push(self.in_dialog("ACK", number, &branch, "", ""));
+            let sdp = self.answer_in_ack.as_deref().unwrap_or_default();
+            self.outbox.push(self.in_dialog("ACK", number, &branch, "application/sdp", sdp));
         }
     }
 

@@ -163,7 +163,7 @@ impl Kit {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 sip::Output::Transmit { way, bytes } => {
-                    net.send(post, false, way.hop.local, way.hop.remote, &bytes)
+                    net.send(post, false, way.hop.local, way.hop.remote, &bytes);
                 }
                 sip::Output::Event(sip::Event::Incoming(incoming)) => self.begin(post, incoming),
                 sip::Output::Event(event) => {
