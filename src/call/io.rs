@@ -209,19 +209,25 @@ impl Driver {
             Output::Media(command) => self.lane.send(command).await,
             Output::Reserve(peer) => return Then::Feed(Input::Reserved(self.wires.engine.reserve(peer))),
             Output::OpenStream(opening) => self.open(*opening),
-            Output::Stream(command) => {
-                if let Some(stream) = &self.stream
-                    && stream.send(command).await.is_err()
-                {
-                    tracing::debug!("the stream is over already");
-                }
-            }
+            Output::Stream(command) => self.tell_stream(command),
             Output::Done(cdr) => {
                 finished(&self.wires, &cdr);
                 return Then::Over;
             }
         }
         Then::Drain
+    }
+
+    /// Never waits: a key that finds no room is lost, and always leaves some for a stop.
+    fn tell_stream(&self, command: stream::Command) {
+        let Some(stream) = &self.stream else { return };
+        let room = match command {
+            stream::Command::Stop(_) => true,
+            stream::Command::Key { .. } => stream.capacity() > 1,
+        };
+        if room {
+            let _ = stream.try_send(command); // full: it is stopping already
+        }
     }
 
     fn open(&mut self, opening: Opening) {

@@ -18,7 +18,7 @@ pub enum Output {
     Reserve(IpAddr),
     /// A stream is to be opened.
     OpenStream(Box<Opening>),
-    /// It is told something.
+    /// To the stream that was opened last.
     Stream(stream::Command),
     /// The call is over; nothing follows.
     Done(Box<Cdr>),

@@ -20,16 +20,16 @@ impl Call {
             sip::Event::Confirmed { body, .. } => self.confirmed(now, body),
             sip::Event::Reoffer { body, .. } => self.reoffered(body),
             sip::Event::Ended { how, .. } => self.leg_ended(now, how),
-            sip::Event::Digit { digit, held, .. } => self.pressed(digit, held),
+            sip::Event::Digit { digit, held, .. } => self.keyed(digit, held),
             // an inbound leg is neither answered nor makes progress by its peer
             sip::Event::Incoming(_) | sip::Event::Progress { .. } | sip::Event::Answered { .. } => {}
         }
     }
 
     /// A key that came by INFO; those in the media reach the bot with the audio, and the stream tells them apart.
-    fn pressed(&mut self, digit: Digit, held: Duration) {
+    fn keyed(&mut self, digit: Digit, held: Duration) {
         if self.stage.is_live() && self.ending.is_none() {
-            self.outputs.push_back(Output::Stream(stream::Command::Digit { digit, held }));
+            self.outputs.push_back(Output::Stream(stream::Command::Key { digit, held }));
         }
     }
 

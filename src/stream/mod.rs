@@ -174,8 +174,8 @@ pub enum Direction {
 pub enum Command {
     /// Send `stop` and close; before the stream is up: give up.
     Stop(Stop),
-    /// The caller pressed a key that came by signalling.
-    Digit {
+    /// The caller's signalling told of a key; what RTP tells comes with the audio.
+    Key {
         /// Which.
         digit: Digit,
         /// How long it was held.

@@ -95,7 +95,7 @@ impl Bridge {
     /// Takes a word of its call.
     pub(crate) fn obey(&mut self, now: Instant, command: Command) {
         let input = match command {
-            Command::Digit { digit, held } => Input::Key { digit, held },
+            Command::Key { digit, held } => Input::Key { digit, held },
             Command::Stop(stop) => {
                 if let Some(dial) = self.dial.take() {
                     self.session.attempted(dial.attempts.made());

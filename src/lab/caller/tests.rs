@@ -49,7 +49,9 @@ async fn echo(rtp: UdpSocket, keys: Arc<Mutex<Vec<(u8, u32)>>>) {
 }
 
 async fn caller() -> Caller {
-    let config = Config { bind: Ipv4Addr::LOCALHOST.into(), ..Config::default() };
+    // On a busy machine nothing is to be sent twice.
+    let t1 = Duration::from_secs(5);
+    let config = Config { bind: Ipv4Addr::LOCALHOST.into(), t1, ..Config::default() };
     Caller::start(config).await.unwrap()
 }
 
@@ -112,8 +114,9 @@ async fn it_speaks_and_hears_itself_from_an_echo() {
     let times = [invite, trying, ringing, answered, acknowledged, bye, over];
     assert!(times.iter().all(Option::is_some) && times.is_sorted() && bye_by_us, "{times:?}");
     assert!(record.sip[0].text.contains("X-UUI: A1\r\n"));
-    let labels: Vec<String> =
+    let mut labels: Vec<String> =
         ladder.rungs().into_iter().map(|r| r.label).filter(|l| !l.contains("RTP")).collect();
+    labels.dedup(); // a busy machine makes it send one again
     let wanted = ["INVITE", "100 Trying", "180 Ringing", "200 OK", "ACK", "BYE", "200 OK to BYE"];
     assert_eq!(labels, wanted);
 }
