@@ -165,6 +165,7 @@ pub const ENDINGS: &[(&str, &str)] = &[
     ("refused", "media_family"),
     ("refused", "media_multicast"),
     ("refused", "no_rtp_port"),
+    ("refused", "hangup"),
     ("refused", "bot_unavailable"),
     ("refused", "bot_timeout"),
     ("refused", "throttled"),

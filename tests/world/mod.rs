@@ -29,6 +29,7 @@ use streamkit::ids::Entropy;
 use streamkit::route::{Route, Table, Target};
 use streamkit::sip::Load;
 use streamkit::stream;
+use streamkit::telemetry::table::ENDINGS;
 
 use bot::{Bot, Door, Script};
 use caller::{Caller, Hook};
@@ -317,6 +318,15 @@ impl World {
         assert_eq!((left.all_calls, left.all_streams), (0, 0), "every permit was given back");
         for bot in &self.bots {
             bot.assert_well_told();
+        }
+        for cdr in &kit.cdrs {
+            let outcome = match (cdr.times.answer_ms, cdr.end.cause) {
+                (Some(_), _) => "answered",
+                (None, "cancel") => "cancelled",
+                (None, _) => "refused",
+            };
+            let pair = (outcome, cdr.end.cause);
+            assert!(ENDINGS.contains(&pair), "{pair:?} is not counted from the start");
         }
         kit.cdrs.iter().map(|cdr| serde_json::to_value(cdr).expect("a record is JSON")).collect()
     }
