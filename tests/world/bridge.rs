@@ -12,7 +12,7 @@ use streamkit::stream::session::{Input, Transmit};
 use streamkit::stream::{self, BotUrl, Command, Session, StartStyle};
 
 use super::bot::Door;
-use super::clock::{Frame, Lane, Parcel, Post};
+use super::clock::{Frame, Lane, Parcel, Post, Teller};
 
 /// What a stream leaves is not waited for any longer.
 const LEAVE: Duration = Duration::from_secs(10);
@@ -154,7 +154,7 @@ impl Bridge {
         }
         while let Some(event) = self.session.poll_event() {
             let input = call::Input::Stream(self.sid, event);
-            post.inside(Lane::Call(self.key), Parcel::Call(self.key, Box::new(input)));
+            post.inside(Lane::Call(self.key, Teller::Stream), Parcel::Call(self.key, Box::new(input)));
         }
         if self.session.is_over() && self.over.is_none() {
             self.over = Some(post.now);

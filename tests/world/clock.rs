@@ -57,8 +57,8 @@ pub(crate) enum Frame {
 /// Who keeps order among its parcels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
-    /// A call's mailbox.
-    Call(CallKey),
+    /// What one of these tells a call: its mailbox is filled by several.
+    Call(CallKey, Teller),
     /// Signalling's.
     Sip,
     /// A call's lane to its core.
@@ -67,6 +67,15 @@ pub(crate) enum Lane {
     Stream(usize),
     /// A path of the network that keeps order.
     Path(SocketAddr, SocketAddr),
+}
+
+/// Who tells a call something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Teller {
+    Sip,
+    Media,
+    Stream,
+    Operator,
 }
 
 /// The clock, and the parcels that wait for their time.

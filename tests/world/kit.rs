@@ -15,7 +15,7 @@ use streamkit::sip::{self, Endpoint, Incoming, Transport};
 use super::Setup;
 use super::bot::Door;
 use super::bridge::Bridge;
-use super::clock::{Lane, Parcel, Post, ms};
+use super::clock::{Lane, Parcel, Post, Teller, ms};
 use super::net::Net;
 
 /// The daemon's cores.
@@ -114,7 +114,10 @@ impl Kit {
     /// Asks the same of every call.
     pub(crate) fn ask_all(&self, post: &mut Post, request: Request) {
         for key in self.calls.keys() {
-            post.inside(Lane::Call(*key), Parcel::Call(*key, Box::new(call::Input::Request(request))));
+            post.inside(
+                Lane::Call(*key, Teller::Operator),
+                Parcel::Call(*key, Box::new(call::Input::Request(request))),
+            );
         }
     }
 
@@ -168,7 +171,10 @@ impl Kit {
                 sip::Output::Event(sip::Event::Incoming(incoming)) => self.begin(post, incoming),
                 sip::Output::Event(event) => {
                     if let Some(key) = self.legs.get(&event.leg()) {
-                        post.inside(Lane::Call(*key), Parcel::Call(*key, Box::new(call::Input::Sip(event))));
+                        post.inside(
+                            Lane::Call(*key, Teller::Sip),
+                            Parcel::Call(*key, Box::new(call::Input::Sip(event))),
+                        );
                     }
                 }
                 sip::Output::Close(_) => {}
@@ -268,7 +274,10 @@ impl Kit {
                 net.send(post, false, *from, packet.to, packet.bytes);
             }
             while let Some(event) = graph.event() {
-                post.inside(Lane::Call(*key), Parcel::Call(*key, Box::new(call::Input::Media(event))));
+                post.inside(
+                    Lane::Call(*key, Teller::Media),
+                    Parcel::Call(*key, Box::new(call::Input::Media(event))),
+                );
             }
             while graph.wake().is_some() {}
             while graph.spent().is_some() {}
