@@ -32,6 +32,9 @@ pub(super) struct Bench {
     /// What was sent since it was last taken: where, and the message.
     pub(super) sent: Vec<(SocketAddr, Message)>,
     pub(super) raw: Vec<Vec<u8>>,
+    pub(super) destinations: Vec<SocketAddr>,
+    /// A refusal of a malformed request copies what is malformed; it need not be readable then.
+    pub(super) lenient: bool,
     pub(super) events: Vec<Event>,
 }
 
@@ -44,7 +47,15 @@ impl Bench {
         let mut endpoint = Endpoint::new(config, Entropy::seeded(7));
         endpoint.listens_on(Transport::Udp, addr(US));
         endpoint.listens_on(Transport::Tcp, addr(US));
-        Self { now: Instant::now(), endpoint, sent: Vec::new(), raw: Vec::new(), events: Vec::new() }
+        Self {
+            now: Instant::now(),
+            endpoint,
+            sent: Vec::new(),
+            raw: Vec::new(),
+            destinations: Vec::new(),
+            lenient: false,
+            events: Vec::new(),
+        }
     }
 
     fn input(&mut self, input: Input<'_>) {
@@ -52,9 +63,11 @@ impl Bench {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Transmit { way, bytes } => {
-                    let message =
-                        Message::parse(&bytes, Framing::Datagram).expect("what we send can be read");
-                    self.sent.push((way.hop.remote, message));
+                    match Message::parse(&bytes, Framing::Datagram) {
+                        Ok(message) => self.sent.push((way.hop.remote, message)),
+                        Err(malformed) => assert!(self.lenient, "{malformed} in what we send"),
+                    }
+                    self.destinations.push(way.hop.remote);
                     self.raw.push(bytes.to_vec());
                 }
                 Output::Event(event) => self.events.push(event),
@@ -93,6 +106,7 @@ impl Bench {
     /// What was sent since the last look.
     pub(super) fn take(&mut self) -> Vec<(SocketAddr, Message)> {
         self.raw.clear();
+        self.destinations.clear();
         std::mem::take(&mut self.sent)
     }
 
