@@ -31,6 +31,7 @@ fn caller() -> Spec {
         payload_type: 0,
         also: None,
         telephone_event: Some(101),
+        telephone_event_also: None,
         ptime_ms: 20,
         send: true,
         receive: true,

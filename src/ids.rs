@@ -42,7 +42,7 @@ impl Entropy {
 
     /// A number below `bound`, which is not 0.
     pub fn below(&mut self, bound: u32) -> u32 {
-        (u64::from(self.u32()) * u64::from(bound) >> 32) as u32
+        ((u64::from(self.u32()) * u64::from(bound)) >> 32) as u32
     }
 
     /// 128 random bits as 32 lower-case hexadecimal characters.

@@ -84,6 +84,7 @@ fn spec(remote: SocketAddr) -> Box<RtpSpec> {
         payload_type: 0,
         also: None,
         telephone_event: Some(101),
+        telephone_event_also: None,
         ptime_ms: 20,
         send: true,
         receive: true,

@@ -54,12 +54,12 @@ pub fn encode(law: G711, samples: &[i16], octets: &mut [u8]) -> usize {
     match law {
         G711::Mu => {
             for (octet, &sample) in octets.iter_mut().zip(samples) {
-                *octet = g711::linear_to_mu(sample);
+                *octet = g711::LINEAR_TO_MU[usize::from(sample as u16 >> 2)];
             }
         }
         G711::A => {
             for (octet, &sample) in octets.iter_mut().zip(samples) {
-                *octet = g711::linear_to_a(sample);
+                *octet = g711::LINEAR_TO_A[usize::from(sample as u16 >> 3)];
             }
         }
     }

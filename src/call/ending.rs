@@ -3,13 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use super::admission::Full;
 use super::cdr::By;
 use super::refusal::Denied;
 use super::{Call, Output};
 use crate::media;
 use crate::sdp;
 use crate::sip;
-use crate::stream::{DisconnectedBy, Outcome, Status, Stop};
+use crate::stream::{self, DisconnectedBy, Disposition, Outcome, Status, Stop};
 
 /// How long the last figures of ports and streams are waited for; a bot has 2 s for its close frame.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -66,8 +67,8 @@ impl Call {
             let denied = match why {
                 Why::Flow => Denied::from_outcome(self.stage.last.as_ref()),
                 Why::Denied(denied) => denied,
-                Why::Shutdown => Denied::Full(super::admission::Full::Draining),
-                Why::Asked => Denied::Route(480),
+                Why::Shutdown => Denied::Full(Full::Draining),
+                Why::Asked => Denied::Asked,
                 _ => Denied::Internal,
             };
             return self.deny(now, &denied);
@@ -83,7 +84,6 @@ impl Call {
         if self.ending.is_some() {
             return;
         }
-        tracing::info!(call = %self.sid, trunk = %self.trunk().name, cause = denied.cause(), "call refused");
         let (leg, refusal) = (self.leg.id, denied.refusal());
         self.outputs.push_back(Output::Sip(sip::Command::Reject { leg, refusal }));
         self.end(now, Why::Denied(denied.clone()));
@@ -98,8 +98,9 @@ impl Call {
         self.ending = Some(ending);
         self.timers = super::Timers { ending: Some(now + LAST_WORDS), ..Default::default() };
         if self.stage.is_live() {
-            let stop = if matches!(why, Why::Shutdown) { Stop::Shutdown } else { Stop::CallEnded };
-            self.outputs.push_back(Output::StopStream(stop));
+            let down = matches!(why, Why::Shutdown | Why::Denied(Denied::Full(Full::Draining)));
+            let stop = if down { Stop::Shutdown } else { Stop::CallEnded };
+            self.outputs.push_back(Output::Stream(stream::Command::Stop(stop)));
         }
         self.lower();
         self.leg.reservation = None;
@@ -185,6 +186,9 @@ fn by_flow(last: Option<&Outcome>, otherwise: Ending) -> Ending {
     let Some(last) = last else { return otherwise };
     let cause = last.disposition.as_str();
     let detail = last.error.as_ref().map(ToString::to_string).unwrap_or_default();
+    if last.disposition == Disposition::Throttled {
+        return Ending { cause, detail, reason: Some("Q.850;cause=34".to_owned()), ..otherwise };
+    }
     let (by, reason) = match (last.status, last.disconnected_by) {
         (Status::Completed, DisconnectedBy::Bot) => (By::Bot, "Q.850;cause=16;text=\"bot ended the call\""),
         (Status::Completed, _) => (By::Streamkit, "Q.850;cause=16;text=\"call limit\""),

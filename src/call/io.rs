@@ -16,7 +16,7 @@ use crate::media::{self, Engine, Lane};
 use crate::sip::{self, Incoming};
 use crate::stream::io::{Connector, Trace};
 use crate::stream::{self, Egress, StartStyle};
-use crate::telemetry::metrics;
+use crate::telemetry::{log, metrics};
 
 /// Ports a call may have had: what is closed after a fault of ours.
 const PORTS: u8 = 4;
@@ -90,7 +90,7 @@ impl Desk {
             Ok(admitted) => {
                 let (line, mailbox) = self.wires.board.open(incoming.leg);
                 tracing::info!(
-                    call = %sid, trunk = %trunk.name, from = %parties.from, to = %parties.to,
+                    call = %sid, trunk = %trunk.name, from = %log::number(&parties.from), to = %log::number(&parties.to),
                     call_id = %incoming.invite.call_id(), "call begins"
                 );
                 let admission = self.wires.admission.clone();
@@ -108,7 +108,6 @@ impl Desk {
                 tokio::spawn(attend(self.wires.clone(), beginning, line, mailbox));
             }
             Err(denied) => {
-                tracing::info!(call = %sid, trunk = %trunk.name, cause = denied.cause(), "call refused");
                 let cdr = record::refused(&config, sid, began, &parties, &incoming, found, &denied);
                 let reject = sip::Command::Reject { leg: incoming.leg, refusal: denied.refusal() };
                 if self.wires.sip.try_send(reject).is_err() {
@@ -210,17 +209,25 @@ impl Driver {
             Output::Media(command) => self.lane.send(command).await,
             Output::Reserve(peer) => return Then::Feed(Input::Reserved(self.wires.engine.reserve(peer))),
             Output::OpenStream(opening) => self.open(*opening),
-            Output::StopStream(stop) => {
-                if let Some(stream) = &self.stream {
-                    let _ = stream.try_send(stream::Command::Stop(stop)); // full: it is stopping already
-                }
-            }
+            Output::Stream(command) => self.tell_stream(command),
             Output::Done(cdr) => {
                 finished(&self.wires, &cdr);
                 return Then::Over;
             }
         }
         Then::Drain
+    }
+
+    /// Never waits: a key that finds no room is lost, and always leaves some for a stop.
+    fn tell_stream(&self, command: stream::Command) {
+        let Some(stream) = &self.stream else { return };
+        let room = match command {
+            stream::Command::Stop(_) => true,
+            stream::Command::Key { .. } => stream.capacity() > 1,
+        };
+        if room {
+            let _ = stream.try_send(command); // full: it is stopping already
+        }
     }
 
     fn open(&mut self, opening: Opening) {
@@ -266,9 +273,19 @@ fn finished(wires: &Wires, cdr: &Cdr) {
     if cdr.times.answer_ms.is_some() {
         metrics::call_duration(&cdr.trunk, Duration::from_millis(cdr.times.duration_ms));
     }
+    if let Some(media) = &cdr.media {
+        metrics::call_quality(&cdr.trunk, media.inward.jitter_ms / 1000.0, None, Some(media.mos.inward));
+    }
+    for stream in &cdr.streams {
+        let host = stream.stream_url.as_deref().and_then(|url| stream::BotUrl::parse(url).ok());
+        if let Some(url) = host {
+            metrics::playout_underruns(url.host(), stream.audio.starved);
+        }
+    }
     tracing::info!(
-        call = %cdr.call_sid, trunk = %cdr.trunk, by = ?cdr.end.by, cause = cdr.end.cause, detail = %cdr.end.detail,
-        code = cdr.sip.code, duration_ms = cdr.times.duration_ms, verdict = %cdr.verdict.text, "call ended"
+        call = %cdr.call_sid, trunk = %cdr.trunk, outcome = outcome(cdr), by = ?cdr.end.by, cause = cdr.end.cause,
+        detail = %cdr.end.detail, code = cdr.sip.code, duration_ms = cdr.times.duration_ms,
+        verdict = %cdr.verdict.text, "call ended"
     );
     let line = serde_json::to_vec(cdr).map(|mut line| {
         line.push(b'\n');

@@ -34,6 +34,7 @@ pub(super) fn spec(trunk: &Trunk, leg: &Leg, agreed: &Agreed) -> RtpSpec {
         payload_type: agreed.payload_type,
         also: agreed.also.map(|(other, number)| (g711(other), number)),
         telephone_event: agreed.telephone_event,
+        telephone_event_also: agreed.telephone_event_also,
         ptime_ms: agreed.ptime_ms,
         send: agreed.send && agreed.target().is_some(),
         receive: agreed.receive,

@@ -18,8 +18,8 @@ pub enum Output {
     Reserve(IpAddr),
     /// A stream is to be opened.
     OpenStream(Box<Opening>),
-    /// It is to be ended.
-    StopStream(stream::Stop),
+    /// To the stream that was opened last.
+    Stream(stream::Command),
     /// The call is over; nothing follows.
     Done(Box<Cdr>),
 }

@@ -27,8 +27,6 @@ pub(super) struct Record {
     pub(super) rtp: Option<RtpCounts>,
     /// Streams of which nothing more will be told.
     pub(super) finished: Vec<Finished>,
-    /// Keys pressed.
-    pub(super) digits: u32,
     /// The CDR is out.
     pub(super) written: bool,
 }
@@ -53,16 +51,7 @@ impl Record {
         let mut cdr = blank(sid, began, node, trunk, parties, incoming);
         cdr.account_sid = Some(admitted.account.clone());
         cdr.route = Some(admitted.route);
-        Self {
-            began,
-            cdr,
-            answer: None,
-            awaits_rtp: false,
-            rtp: None,
-            finished: Vec::new(),
-            digits: 0,
-            written: false,
-        }
+        Self { began, cdr, answer: None, awaits_rtp: false, rtp: None, finished: Vec::new(), written: false }
     }
 
     pub(super) fn since_invite(&self, now: Instant) -> Duration {
@@ -77,6 +66,13 @@ impl Record {
         self.answer = Some(now);
         self.cdr.times.answer_ms = Some(self.began.ms(now));
         self.cdr.sip.code = Some(200);
+    }
+
+    /// The 200 never went out.
+    pub(super) fn unanswered(&mut self) {
+        self.answer = None;
+        self.cdr.times.answer_ms = None;
+        self.cdr.sip.code = None;
     }
 
     pub(super) fn stream_up(&mut self, now: Instant) {

@@ -30,6 +30,8 @@ pub enum Denied {
         /// The account's or node's streams are all in use.
         throttled: bool,
     },
+    /// An operator or the API wants the end.
+    Asked,
     /// A fault of ours.
     Internal,
 }
@@ -58,6 +60,7 @@ impl Denied {
             Self::Bot { throttled: true, .. } => "throttled",
             Self::Bot { late: true, .. } => "bot_timeout",
             Self::Bot { .. } => "bot_unavailable",
+            Self::Asked => "hangup",
             Self::Internal => "internal",
         }
     }
@@ -87,6 +90,7 @@ impl Denied {
             | Self::Bot { throttled: true, .. } => with(503, Some(34)),
             Self::Bot { late: true, .. } => with(504, Some(102)),
             Self::Bot { .. } => with(502, Some(38)),
+            Self::Asked => with(480, Some(16)),
             Self::Internal => with(500, Some(41)),
         }
     }

@@ -1,6 +1,6 @@
 //! What signalling, the engine and the outside tell a call.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::ending::Why;
 use super::leg::State;
@@ -8,6 +8,8 @@ use super::{Call, Output, Request, offer};
 use crate::media::{self, Counts};
 use crate::sdp;
 use crate::sip::{self, Body, Ended};
+use crate::stream;
+use crate::units::Digit;
 
 impl Call {
     pub(super) fn signalled(&mut self, now: Instant, event: sip::Event) {
@@ -18,14 +20,22 @@ impl Call {
             sip::Event::Confirmed { body, .. } => self.confirmed(now, body),
             sip::Event::Reoffer { body, .. } => self.reoffered(body),
             sip::Event::Ended { how, .. } => self.leg_ended(now, how),
-            sip::Event::Digit { .. } => self.record.digits += 1,
+            sip::Event::Digit { digit, held, .. } => self.keyed(digit, held),
             // an inbound leg is neither answered nor makes progress by its peer
             sip::Event::Incoming(_) | sip::Event::Progress { .. } | sip::Event::Answered { .. } => {}
         }
     }
 
+    /// A key that came by INFO; those in the media reach the bot with the audio, and the stream tells them apart.
+    fn keyed(&mut self, digit: Digit, held: Duration) {
+        if self.stage.is_live() && self.ending.is_none() {
+            self.outputs.push_back(Output::Stream(stream::Command::Key { digit, held }));
+        }
+    }
+
     fn confirmed(&mut self, now: Instant, body: Option<Body>) {
-        if self.leg.state == State::Answered {
+        let first = self.leg.state == State::Answered;
+        if first {
             self.leg.state = State::Up;
         }
         if !std::mem::take(&mut self.leg.offered) || self.ending.is_some() {
@@ -37,7 +47,8 @@ impl Call {
             .and_then(|body| sdp::accept(&body.bytes, &body.content_type, &self.leg.session));
         match accepted {
             Ok(agreed) => self.agreed(&agreed),
-            Err(refused) => self.hang_up(now, Why::NoAnswer(refused)),
+            Err(refused) if first => self.hang_up(now, Why::NoAnswer(refused)),
+            Err(_) => {} // a re-INVITE never ends a call (sip-trunk.md section 12): it is as before
         }
     }
 
@@ -83,7 +94,10 @@ impl Call {
         self.leg.state = State::Over;
         match how {
             Ended::Bye { reason } => self.end(now, Why::CallerBye(reason)),
-            Ended::Cancelled { reason } => self.end(now, Why::CallerCancel(reason)),
+            Ended::Cancelled { reason } => {
+                self.record.unanswered(); // a 200 of ours that was on its way to signalling came too late
+                self.end(now, Why::CallerCancel(reason));
+            }
             Ended::AckTimeout => self.end(now, Why::NoAck),
             Ended::Lost => self.end(now, Why::SignallingLost),
             Ended::ByUs | Ended::Refused { .. } => self.end(now, Why::Internal), // no effect on a call that is ending
@@ -94,13 +108,9 @@ impl Call {
         match event {
             media::Event::FirstIn(_) => self.record.first_in(now),
             media::Event::FirstOut(_) => self.record.first_out(now),
-            media::Event::Digit(..) => self.record.digits += 1,
+            media::Event::Digit(..) => {} // the stream heard it with the audio
             media::Event::Silent(_) => self.hang_up(now, Why::MediaTimeout),
-            media::Event::Drained(port) => {
-                if self.stage.open_port() == Some(port) && self.timers.drain.is_some() {
-                    self.stream_played_out(now);
-                }
-            }
+            media::Event::Drained(port) => self.drained(now, port),
             media::Event::Closed(port, counts) => self.closed(now, port, *counts),
         }
     }

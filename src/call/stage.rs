@@ -33,6 +33,8 @@ pub(super) struct Stream {
     pub(super) counts: Option<StreamCounts>,
     /// `Close` was sent.
     pub(super) closing: bool,
+    /// All it left has been played, as the engine tells; the session may tell of its end after that.
+    pub(super) drained: bool,
 }
 
 impl Stage {
@@ -82,6 +84,7 @@ impl Call {
             outcome: None,
             counts: None,
             closing: false,
+            drained: false,
         });
         self.outputs.push_back(Output::OpenStream(Box::new(Opening { url, start, end, permit })));
         if self.leg.is_answered() {
@@ -121,12 +124,21 @@ impl Call {
 
     fn stream_ended(&mut self, now: Instant, outcome: Outcome) {
         let Some(stream) = &mut self.stage.stream else { return };
-        let plays_out = outcome.playing_out && stream.open && self.ending.is_none();
+        let plays_out = outcome.playing_out && stream.open && !stream.drained && self.ending.is_none();
         self.stage.last = Some(outcome.clone());
         stream.outcome = Some(outcome);
         if plays_out {
             self.timers.drain = Some(now + self.config.stream.drain_on_close);
         } else {
+            self.stream_played_out(now);
+        }
+    }
+
+    /// The engine has played all that the session left.
+    pub(super) fn drained(&mut self, now: Instant, port: PortId) {
+        let Some(stream) = self.stage.stream.as_mut().filter(|stream| stream.id == port) else { return };
+        stream.drained = true;
+        if self.timers.drain.is_some() {
             self.stream_played_out(now);
         }
     }

@@ -16,6 +16,9 @@ impl Call {
             return;
         }
         for verb in self.flow.tell(fact) {
+            if self.ending.is_some() {
+                return; // the verb before it ended the call
+            }
             match verb {
                 Verb::Answer => self.answer(now),
                 Verb::OpenStream { url } => self.open_stream(now, &url),

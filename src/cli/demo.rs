@@ -200,7 +200,7 @@ fn write(
     cdr: Option<Value>,
 ) -> Result<(), String> {
     let failed = |name: &str, error: &dyn std::fmt::Display| format!("{}: {error}", out.join(name).display());
-    let caller = case.record.audio.heard.sound(true);
+    let caller = case.record.audio.heard.sound(false);
     caller.write(&out.join("caller-heard.wav")).map_err(|e| failed("caller-heard.wav", &e))?;
     case.transcript.heard.write(&out.join("bot-heard.wav")).map_err(|e| failed("bot-heard.wav", &e))?;
     let json = format!("{:#}\n", verdict.json(case, &ladder.rungs(), cdr));

@@ -133,10 +133,14 @@ pub(super) fn media(mut media: Section<'_>, sip_advertise: Option<&str>) -> (med
     (config, advertise)
 }
 
-/// `"auto"`: all but one from four up, else one worker that no core is kept for.
+/// `"auto"`: all but one from four up, else the last; on a single core there is nothing to pin to.
 fn cores(media: &mut Section<'_>) -> Vec<usize> {
     let there = media.reading.surroundings.cores.clone();
-    let auto = if there.len() >= 4 { there[1..].to_vec() } else { Vec::new() };
+    let auto = match there.as_slice() {
+        [] | [_] => Vec::new(),
+        [_, rest @ ..] if rest.len() >= 3 => rest.to_vec(),
+        [.., last] => vec![*last],
+    };
     if !media.has("cores") {
         media.word("cores", (), &[]);
         return auto;

@@ -244,13 +244,13 @@ impl<'a> Section<'a> {
     }
 
     /// A table below this one.
-    pub(super) fn section(&mut self, name: &'static str) -> Section<'a> {
+    pub(super) fn section(&mut self, name: &'static str) -> Self {
         let value = self.value(name);
         Section::new(self.reading, self.path(name), self.place(name), value)
     }
 
     /// A list of tables below this one.
-    pub(super) fn sections(&mut self, name: &'static str) -> Vec<Section<'a>> {
+    pub(super) fn sections(&mut self, name: &'static str) -> Vec<Self> {
         let path = self.path(name);
         let Some(value) = self.value(name) else { return Vec::new() };
         let ValueKind::Array(items) = &value.kind else {

@@ -264,7 +264,7 @@ fn cores_are_those_of_the_machine() {
     assert!(problem("[media]\ncores = \"all\"").contains("right is \"auto\""));
     let two = Surroundings { cores: vec![0, 1], ..machine() };
     let config = Config::from_text("f", "", &two).expect("two cores");
-    assert_eq!((config.media.cores, config.names.cores), (vec![], vec![0]));
+    assert_eq!((config.media.cores, config.names.cores), (vec![1], vec![1]));
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(super) struct Trunk {
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Reads one; without a name or an account it is no trunk, and that is told.
+/// Reads one; without a name it is no trunk, and that is told.
 pub(super) fn trunk(mut trunk: Section<'_>) -> Option<Trunk> {
     let place = trunk.place("");
     let name = trunk.required::<String>("name").filter(|name| is_name(&trunk, name));
@@ -50,7 +50,9 @@ pub(super) fn trunk(mut trunk: Section<'_>) -> Option<Trunk> {
     let call = call(&mut trunk);
     not_in_this_release(&mut trunk);
     trunk.done();
-    let (name, access) = (name?, access?);
+    let name = name?;
+    // refused already; the routes to it are judged all the same
+    let access = access.unwrap_or(Access { accounts: Vec::new(), missing: MissingAccount::Reject });
     Some(Trunk { call: call::Trunk { name, access, ..call }, sip, place, peers_place })
 }
 

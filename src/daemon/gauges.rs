@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+use super::cores::Cores;
 use crate::api::{Live, Node};
 use crate::call;
 use crate::call::admission::{Admission, InUse};
@@ -28,6 +29,7 @@ pub(super) struct Watched {
     pub(super) admission: Admission,
     pub(super) engine: Engine,
     pub(super) alive: Arc<AtomicBool>,
+    pub(super) cores: Cores,
 }
 
 impl Watched {
@@ -50,6 +52,7 @@ impl Watched {
         for (account, streams) in &used.streams {
             metrics::streams_active(account, *streams);
         }
+        self.cores.publish(Instant::now(), &self.engine);
         metrics::media_ports(self.engine.ports_free(), self.engine.ports_total());
     }
 }

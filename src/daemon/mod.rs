@@ -9,6 +9,7 @@
 //! (reliability R-114).
 #![allow(clippy::disallowed_methods)] // a shell: it waits for calls to end
 
+mod cores;
 mod gauges;
 mod serve;
 pub mod signal;
@@ -156,6 +157,7 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
         admission: admission.clone(),
         engine: engine.clone(),
         alive: Arc::clone(&alive),
+        cores: cores::Cores::new(Instant::now()),
     });
     let http_addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let servers = listeners

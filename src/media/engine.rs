@@ -21,7 +21,7 @@ use super::counts::{CoreCounts, Published};
 use super::reserve::{NoPort, Range, Reservation};
 use super::socket::{Poll, event_fd, watch};
 use super::worker::{Doorbell, Left, Order, Worker};
-use super::{Command, Config, Event, pin};
+use super::{Command, Config, Event, Spec, pin};
 use crate::ids::{CallKey, Entropy};
 
 /// Commands that wait for a courier.
@@ -179,6 +179,9 @@ pub struct Lane {
 impl Lane {
     /// Sends a command; waits while the worker's courier has too many. After `Engine::stop` it leads nowhere.
     pub async fn send(&self, command: Command) {
+        if let Command::Open(_, Spec::Rtp(_, reservation)) = &command {
+            reservation.hush(); // here, for a core does not wait for a socket's whole buffer
+        }
         let _ = self.orders.send(Order::Command(command)).await;
     }
 }

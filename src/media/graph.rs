@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::counts::Tally;
@@ -18,7 +18,7 @@ use super::port::stream::StreamPort;
 use super::port::{Kind, Port};
 use super::ring::Wake;
 use super::tick::Clock;
-use super::{Command, Event, Link, PortId, RtpSpec, Spec, Told};
+use super::{Command, Event, Link, PortId, Reservation, RtpSpec, Spec, Told};
 use crate::ids::Entropy;
 use crate::units::Gain;
 
@@ -67,7 +67,7 @@ pub struct Transmit<'a> {
     pub to: SocketAddr,
     /// These octets.
     pub bytes: &'a [u8],
-    pub(super) socket: Option<&'a UdpSocket>,
+    pub(super) from: Option<&'a Reservation>,
 }
 
 impl Graph {
@@ -164,7 +164,7 @@ impl Graph {
         let (port, packet) = &self.packets[self.taken];
         self.taken += 1;
         let bytes = &packet.bytes[..packet.length];
-        Some(Transmit { port: *port, to: packet.to, bytes, socket: socket(&self.ports, *port) })
+        Some(Transmit { port: *port, to: packet.to, bytes, from: reservation(&self.ports, *port) })
     }
 
     /// The kernel did not take a packet of this port.
@@ -212,9 +212,9 @@ impl Graph {
         tally
     }
 
-    /// The socket of a port.
-    pub(super) fn socket(&self, id: PortId) -> Option<&UdpSocket> {
-        socket(&self.ports, id)
+    /// What a port was opened with.
+    pub(super) fn reservation(&self, id: PortId) -> Option<&Reservation> {
+        reservation(&self.ports, id)
     }
 
     fn open(&mut self, now: Instant, id: PortId, spec: Spec) {
@@ -377,8 +377,8 @@ impl Graph {
     }
 }
 
-fn socket(ports: &[Box<Port>], id: PortId) -> Option<&UdpSocket> {
-    ports.iter().find(|port| port.id == id)?.rtp()?.reservation.socket()
+fn reservation(ports: &[Box<Port>], id: PortId) -> Option<&Reservation> {
+    Some(&ports.iter().find(|port| port.id == id)?.rtp()?.reservation)
 }
 
 /// Passes a piece of an RTP port's line to the stream it drives.

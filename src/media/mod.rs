@@ -106,6 +106,8 @@ pub struct RtpSpec {
     pub also: Option<(G711, u8)>,
     /// Payload type of telephone-event at 8000 Hz.
     pub telephone_event: Option<u8>,
+    /// The number our own offer gave it, when the peer's answer gave it another: keys may come under both.
+    pub telephone_event_also: Option<u8>,
     /// Milliseconds a packet we send: 10, 20, 30, 40 or 60.
     pub ptime_ms: u8,
     /// We send audio (the SDP direction allows it).

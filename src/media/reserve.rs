@@ -15,6 +15,8 @@ use crate::ids::Entropy;
 
 /// Rest of a port after use: late packets of the last call meet nobody.
 const REST: Duration = Duration::from_secs(10);
+/// More datagrams than a socket's buffer holds.
+const BACKLOG: usize = 4096;
 /// Ports others hold that are passed over for one reservation.
 const TRIES: usize = 16;
 /// One port in so many is kept back: below it new calls are refused while those up may still change.
@@ -58,6 +60,18 @@ impl Reservation {
     /// Where the peer is to send: what stands in the SDP but for the advertised address.
     pub fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Throws away what came before anybody was to listen: RTP from before our answer (sip-trunk.md section 7).
+    pub(super) fn hush(&self) {
+        let mut octet = [0]; // the rest of a datagram goes with it
+        for _ in 0..BACKLOG {
+            match self.socket().map(|socket| socket.recv(&mut octet)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => {} // an ICMP error of theirs
+                Some(Err(_)) | None => return,
+            }
+        }
     }
 
     /// An address without a socket, for simulated calls.
@@ -220,6 +234,18 @@ mod tests {
         assert_eq!((port.local().ip(), port.local().port() % 2), (Ipv4Addr::LOCALHOST.into(), 0));
         let tos = socket2::SockRef::from(port.socket().expect("bound")).tos_v4().expect("readable");
         assert_eq!(tos, 46 << 2);
+    }
+
+    #[test]
+    fn what_came_too_early_is_thrown_away() {
+        let port = range(36_300..=36_399).reserve(Ipv4Addr::LOCALHOST.into()).expect("a port");
+        let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+        for _ in 0..3 {
+            peer.send_to(&[0; 172], port.local()).expect("loopback takes it");
+        }
+        port.hush();
+        let left = port.socket().expect("bound").recv(&mut [0; 172]).map_err(|error| error.kind());
+        assert_eq!(left, Err(io::ErrorKind::WouldBlock));
     }
 
     #[test]

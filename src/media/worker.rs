@@ -9,6 +9,7 @@
 #![allow(clippy::disallowed_methods)] // one of the engine's threads: it reads the clock for its graphs
 
 use std::collections::HashMap;
+use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ use super::graph::{Graph, Spent};
 use super::ring::Wake;
 use super::socket::{Inbox, Poll, send};
 use super::tick::{Grid, Pause};
-use super::{Command, Event, PortId, Spec};
+use super::{Command, Event, PortId, Reservation, Spec};
 use crate::ids::{CallKey, Entropy};
 
 /// Batches read of one socket in one step, so that a flood on one call takes no time from the others.
@@ -189,7 +190,7 @@ impl Core {
             let Some(Some(call)) = self.calls.get_mut((token >> 8) as usize) else { continue };
             let port = PortId { call: call.key, index: token as u8 };
             for _ in 0..BATCHES {
-                let Some(socket) = call.graph.socket(port) else { break };
+                let Some(socket) = socket(&call.graph, port) else { break };
                 let more = self.inbox.read(socket);
                 let (inbox, graph) = (&self.inbox, &mut call.graph);
                 guard(&mut self.tally, graph, |graph| {
@@ -213,7 +214,11 @@ impl Core {
         guard(&mut self.tally, graph, |graph| graph.run(now));
         while let Some(packet) = graph.transmit() {
             let port = packet.port;
-            if packet.socket.is_some_and(|socket| !send(socket, packet.to, packet.bytes)) {
+            if packet
+                .from
+                .and_then(Reservation::socket)
+                .is_some_and(|from| !send(from, packet.to, packet.bytes))
+            {
                 graph.send_failed(port);
             }
         }
@@ -241,13 +246,14 @@ impl Core {
             None => return, // for a call that is gone
         };
         let Some(Some(call)) = self.calls.get_mut(at) else { return };
-        let opens = matches!(&command, Command::Open(_, Spec::Rtp(..))) && call.graph.socket(port).is_none();
-        if let (Command::Close(_), Some(socket)) = (&command, call.graph.socket(port)) {
+        let opens =
+            matches!(&command, Command::Open(_, Spec::Rtp(..))) && socket(&call.graph, port).is_none();
+        if let (Command::Close(_), Some(socket)) = (&command, socket(&call.graph, port)) {
             poll.remove(socket);
         }
         (call.touched, call.closing) = (true, false);
         guard(&mut self.tally, &mut call.graph, |graph| graph.apply(now, command));
-        if let (true, Some(socket)) = (opens, call.graph.socket(port))
+        if let (true, Some(socket)) = (opens, socket(&call.graph, port))
             && poll.add(socket, (at as u64) << 8 | u64::from(port.index)).is_err()
         {
             self.tally.faults += 1; // deaf: the call learns it by `Closed`
@@ -311,6 +317,11 @@ fn leave(call: &mut Call, left: &mut Producer<Left>) -> bool {
         let _ = left.push(next); // there is room
     }
     false
+}
+
+/// The socket of a call's port.
+fn socket(graph: &Graph, port: PortId) -> Option<&UdpSocket> {
+    graph.reservation(port)?.socket()
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ pub struct Trunk {
 /// A body with its Content-Type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body {
-    /// As it stands in Content-Type, without parameters, lower case: `application/sdp`.
+    /// As it stands in Content-Type, parameters included: a multipart body cannot be read without its boundary.
     pub content_type: String,
     /// The octets.
     pub bytes: Vec<u8>,

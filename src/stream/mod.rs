@@ -39,7 +39,7 @@ pub use session::Session;
 pub use url::{BotUrl, UrlLimits};
 
 use crate::ids::{CallSid, StreamSid};
-use crate::units::SampleRate;
+use crate::units::{Digit, SampleRate};
 
 /// What every stream keeps to (agentstream.md section 12).
 #[derive(Clone, Debug)]
@@ -174,6 +174,13 @@ pub enum Direction {
 pub enum Command {
     /// Send `stop` and close; before the stream is up: give up.
     Stop(Stop),
+    /// The caller's signalling told of a key; what RTP tells comes with the audio.
+    Key {
+        /// Which.
+        digit: Digit,
+        /// How long it was held.
+        held: Duration,
+    },
 }
 
 /// Why the call ends its stream.

@@ -37,6 +37,8 @@ const CLOSE: Duration = Duration::from_secs(2);
 const STALL: Duration = Duration::from_secs(15);
 /// A message that does not become complete (reliability R-62).
 const INCOMPLETE: Duration = Duration::from_secs(10);
+/// A key told by RTP and by signalling within so long is one press (sip-trunk.md section 11.5).
+const TWICE_TOLD: Duration = Duration::from_millis(400);
 /// Keys kept while the stream is not up.
 const KEPT_KEYS: usize = 32;
 
@@ -82,6 +84,13 @@ pub enum Input<'a> {
     Heard(&'a [i16]),
     /// The playout tells of a mark or a key.
     Told(Told),
+    /// Signalling tells of a key.
+    Key {
+        /// Which.
+        digit: Digit,
+        /// How long it was held.
+        held: Duration,
+    },
     /// The call ends the stream.
     Stop(Stop),
     /// The time of `poll_timeout` has come.
@@ -97,6 +106,13 @@ pub enum Transmit {
     Ping,
     /// A close frame; nothing after it.
     Close(u16),
+}
+
+/// Who tells of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Teller {
+    Rtp,
+    Signalling,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +139,8 @@ pub struct Session {
     speech: Speech,
     marks: Marks,
     keys: Vec<(Digit, Duration)>,
+    /// The key that was told last, by whom and when.
+    key: Option<(Digit, Teller, Instant)>,
     nonsense: Window,
     controls: Bucket,
     others: Bucket,
@@ -177,6 +195,7 @@ impl Session {
             speech: Speech::new(start.rate, config.max_queue),
             marks: Marks::new(),
             keys: Vec::new(),
+            key: None,
             nonsense: Window::new(200, Duration::from_secs(10)),
             controls: Bucket::new(100, 100),
             others: Bucket::new(400, 200),
@@ -207,7 +226,8 @@ impl Session {
         match input {
             Input::Heard(samples) if self.speaks() => self.outbox.heard(samples),
             Input::Heard(_) => {}
-            Input::Told(told) => self.told(told),
+            Input::Told(told) => self.told(now, told),
+            Input::Key { digit, held } => self.key(now, Teller::Signalling, digit, held),
             Input::Stop(stop) => self.stop(now, stop),
             Input::Timeout => self.timeout(now),
             Input::Progress => self.timers.stuck = self.timers.stuck.map(|_| now),
@@ -329,13 +349,9 @@ impl Session {
         self.events.push_back(Event::Up { connect, attempts: self.figures.attempts });
     }
 
-    fn told(&mut self, told: Told) {
+    fn told(&mut self, now: Instant, told: Told) {
         match told {
-            Told::Digit { digit, held } if self.listens() => self.outbox.digit(digit, held),
-            Told::Digit { digit, held } if self.speaks() && self.keys.len() < KEPT_KEYS => {
-                self.keys.push((digit, held));
-            }
-            Told::Digit { .. } => {}
+            Told::Digit { digit, held } => self.key(now, Teller::Rtp, digit, held),
             Told::Mark { mark, how } => {
                 if self.marks.reached(mark, how) {
                     match how {
@@ -344,6 +360,21 @@ impl Session {
                     }
                 }
             }
+        }
+    }
+
+    fn key(&mut self, now: Instant, by: Teller, digit: Digit, held: Duration) {
+        let again = |&(last, teller, at): &(Digit, Teller, Instant)| {
+            last == digit && teller != by && now.saturating_duration_since(at) <= TWICE_TOLD
+        };
+        if self.key.take_if(|key| again(key)).is_some() {
+            return;
+        }
+        self.key = Some((digit, by, now));
+        if self.listens() {
+            self.outbox.digit(digit, held);
+        } else if self.speaks() && self.keys.len() < KEPT_KEYS {
+            self.keys.push((digit, held));
         }
     }
 

@@ -268,9 +268,8 @@ pub fn stream_dropped(cause: &'static str, count: u64) {
     counter!("streamkit_stream_dropped_total", "cause" => cause).increment(count);
 }
 
-/// What the playout of one stream was like: its longest queue, and how often it ran dry.
-pub fn playout(bot: &str, longest: Duration, underruns: u64) {
-    histogram!("streamkit_playout_queue_seconds", "bot" => bot.to_owned()).record(longest);
+/// How often a bot's audio ran dry within an utterance.
+pub fn playout_underruns(bot: &str, underruns: u64) {
     counter!("streamkit_playout_underruns_total", "bot" => bot.to_owned()).increment(underruns);
 }
 

@@ -5,7 +5,7 @@ use streamkit::stream::connect::Failure;
 
 use crate::tone;
 use crate::world::bot::Door;
-use crate::world::clock::{ms, secs};
+use crate::world::clock::{Frame, ms, secs};
 use crate::world::ear::{companded, find};
 use crate::world::{Setup, World};
 
@@ -108,6 +108,52 @@ fn silence_that_a_bot_leaves_is_not_waited_for() {
     world.finish();
     let last = world.callers[0].ear.packets.last().expect("audio").at;
     assert!((ms(500)..=ms(560)).contains(&(last - closed)), "{:?}", last - closed);
+}
+
+#[test]
+fn however_short_the_last_word_the_call_ends_behind_it() {
+    for seed in 0..30 {
+        let mut world = World::new(Setup { seed, lag: ms(50), ..Setup::default() });
+        world.call();
+        world.run(secs(1));
+        world.bot().say(&[1000; 20]);
+        world.bot().close(1000);
+        let closed = world.now();
+        world.finish();
+        let (bye, ..) = *world.wire.iter().find(|(_, _, text)| text.starts_with("BYE")).expect("a BYE");
+        assert!(bye - closed < ms(400), "seed {seed}: {:?}", bye - closed);
+    }
+}
+
+#[test]
+fn a_bot_that_talks_nonsense_is_shown_the_door() {
+    let mut world = at_the_door(vec![Door::Opens(ms(50))]);
+    world.call();
+    for _ in 0..200 {
+        world.bot().frame(Frame::Binary);
+    }
+    world.run(secs(1));
+    assert_eq!(world.bot().told(), "connected start", "so much is borne");
+    world.run(secs(11));
+    for _ in 0..201 {
+        world.bot().frame(Frame::Text("[]".to_owned()));
+    }
+    let cdr = world.finish();
+    assert_eq!(world.bot().told(), "connected start close:1008");
+    assert_eq!(cdr["end"]["cause"], "protocol_error");
+    let error = "3013 protocol violation: more than 200 meaningless messages in 10s";
+    assert_eq!(cdr["streams"][0]["Error"], error);
+    assert!(world.said("<BYE").contains("Reason: Q.850;cause=41"));
+}
+
+#[test]
+fn a_message_beyond_the_limit_ends_the_stream() {
+    let mut world = at_the_door(vec![Door::Opens(ms(50))]);
+    world.call();
+    world.bot().frame(Frame::Text("x".repeat((1 << 20) + 1)));
+    let cdr = world.finish();
+    assert_eq!(world.bot().told(), "connected start close:1009");
+    assert_eq!(cdr["streams"][0]["Disposition"], "protocol_error");
 }
 
 #[test]

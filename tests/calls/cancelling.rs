@@ -21,7 +21,10 @@ fn a_cancel_before_the_answer_ends_everything() {
     assert_eq!((&cdr["end"]["by"], &cdr["end"]["cause"]), (&"caller".into(), &"cancel".into()));
     assert_eq!(cdr["sip"]["code"], 487);
     let stream = &cdr["streams"][0];
-    assert_eq!((&stream["Status"], &stream["Disposition"]), (&"cancelled".into(), &"caller_hangup_during_setup".into()));
+    assert_eq!(
+        (&stream["Status"], &stream["Disposition"]),
+        (&"cancelled".into(), &"caller_hangup_during_setup".into())
+    );
     assert_eq!(cdr["times"]["duration_ms"], 0);
 }
 

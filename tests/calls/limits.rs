@@ -42,7 +42,10 @@ fn a_stream_lasts_as_long_as_it_may() {
     world.call();
     let cdr = world.finish();
     assert_eq!(world.bot().told(), "connected start stop:stopped close:1000");
-    assert_eq!((&cdr["end"]["cause"], &cdr["streams"][0]["Duration"]), (&"duration_limit".into(), &"10".into()));
+    assert_eq!(
+        (&cdr["end"]["cause"], &cdr["streams"][0]["Duration"]),
+        (&"duration_limit".into(), &"10".into())
+    );
 }
 
 #[test]
@@ -83,6 +86,30 @@ fn a_hangup_that_is_asked_for_happens() {
     assert_eq!(cdr["end"]["cause"], "hangup");
 }
 
+#[test]
+fn a_hangup_that_is_asked_for_while_it_rings_is_a_480() {
+    let mut world = World::new(Setup { doors: vec![crate::world::bot::Door::Silent], ..Setup::default() });
+    world.caller().dial();
+    world.run(secs(1));
+    world.ask(Request::Hangup);
+    let cdr = world.finish();
+    assert_eq!(world.ladder(), "INVITE <100 <180 <480 ACK");
+    assert_eq!((&cdr["end"]["by"], &cdr["end"]["cause"]), (&"streamkit".into(), &"hangup".into()));
+}
+
+#[test]
+fn a_throttled_stream_ends_a_call_that_was_answered_at_once() {
+    let mut setup = Setup::default();
+    setup.trunk.answer = streamkit::flow::AnswerMode::Immediate;
+    setup.limits.streams = 0;
+    let mut world = World::new(setup);
+    world.call();
+    let cdr = world.finish();
+    assert_eq!(world.ladder(), "INVITE <100 <180 <200 ACK <BYE 200");
+    assert!(world.said("<BYE").contains("Reason: Q.850;cause=34\r\n"));
+    assert_eq!((&cdr["end"]["by"], &cdr["end"]["cause"]), (&"streamkit".into(), &"throttled".into()));
+}
+
 /// Two telephones call, one after the other; the records of the second.
 fn second_of_two(change: impl Fn(&mut Setup)) -> (World, serde_json::Value) {
     let mut setup = Setup { callers: 2, ..Setup::default() };
@@ -119,7 +146,9 @@ fn a_trunk_that_calls_too_often_is_refused_as_well() {
 
 #[test]
 fn a_full_node_asks_for_another_try() {
-    for limits in [Limits { calls: 1, ..Limits::default() }, Limits { calls_per_second: 1, ..Limits::default() }] {
+    for limits in
+        [Limits { calls: 1, ..Limits::default() }, Limits { calls_per_second: 1, ..Limits::default() }]
+    {
         let (world, cdr) = second_of_two(|setup| setup.limits = limits.clone());
         let refusal = world.said("<503");
         assert!(refusal.contains("Reason: Q.850;cause=42\r\n"));

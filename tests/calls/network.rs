@@ -5,15 +5,20 @@ use std::net::SocketAddr;
 use streamkit::audio::codec::G711;
 use streamkit::units::SampleRate;
 
+use crate::tone;
 use crate::world::caller::sdp;
 use crate::world::clock::{ms, secs};
 use crate::world::ear::{companded, find};
 use crate::world::net::{Path, Paths};
 use crate::world::{Setup, World};
-use crate::tone;
 
 /// A minute over this network up, at this rate; `midway` after 30 s.
-fn minute(seed: u64, rate: SampleRate, rtp_up: Path, midway: impl Fn(&mut World)) -> (World, serde_json::Value) {
+fn minute(
+    seed: u64,
+    rate: SampleRate,
+    rtp_up: Path,
+    midway: impl Fn(&mut World),
+) -> (World, serde_json::Value) {
     let setup = Setup::url(&format!("ws://10.0.0.9/?sample-rate={rate}"));
     let mut world = World::new(Setup { seed, paths: Paths { rtp_up, ..Paths::default() }, ..setup });
     world.call();
@@ -80,8 +85,7 @@ fn jitter_up_to_100_ms_leaves_the_line_whole() {
 #[test]
 fn everything_at_once() {
     for seed in 0..4 {
-        let path =
-            Path { jitter: ms(60), loss: 10.0, twice: 5.0, overtaken: 5.0, ..Path::default() };
+        let path = Path { jitter: ms(60), loss: 10.0, twice: 5.0, overtaken: 5.0, ..Path::default() };
         minute(seed, SampleRate::Hz24000, path, |world| {
             let mouth = &mut world.caller().mouth;
             (mouth.ssrc, mouth.seq, mouth.timestamp) = (77, 9, 1_000_000);
@@ -121,7 +125,8 @@ fn a_stranger_is_neither_heard_nor_answered() {
     let mut world = World::new(Setup::default());
     world.call();
     world.run(secs(1));
-    let (to, stranger) = (world.callers[0].mouth.to.expect("a call"), SocketAddr::from(([203, 0, 113, 66], 4000)));
+    let (to, stranger) =
+        (world.callers[0].mouth.to.expect("a call"), SocketAddr::from(([203, 0, 113, 66], 4000)));
     let mut noise = crate::world::Mouth::new(stranger);
     noise.ssrc = 66;
     noise.say(&tone(2000.0, 1000));
@@ -156,6 +161,7 @@ fn behind_a_nat_audio_finds_its_way_back() {
     world.finish();
     assert!(find(&world.bot().line(), &companded(G711::Mu, &question)).is_some());
     assert!(find(&world.callers[0].ear.line(), &companded(G711::Mu, &words)).is_some());
-    let before = world.astray.iter().filter(|to| **to == "10.1.1.1:7000".parse().expect("an address")).count();
+    let before =
+        world.astray.iter().filter(|to| **to == "10.1.1.1:7000".parse().expect("an address")).count();
     assert!((1..=5).contains(&before), "until three packets taught where: {before}");
 }

@@ -86,8 +86,11 @@ fn at_every_rate_a_tone_keeps_its_pitch_both_ways() {
 fn the_bot_is_told_who_calls_and_every_scalar_is_a_string() {
     let mut world = World::new(Setup::url("wss://bot.example.com/v1?sample-rate=16000&lang=hi-IN&UUI=url"));
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    world.caller().headers =
-        vec![header("X-UUI", "A1B2"), header("X-Custom-Header", "SalesBot"), header("X-Exotel-AccountSid", "acme1")];
+    world.caller().headers = vec![
+        header("X-UUI", "A1B2"),
+        header("X-Custom-Header", "SalesBot"),
+        header("X-Exotel-AccountSid", "acme1"),
+    ];
     world.call();
     world.run(ms(200));
     world.caller().hang_up();
@@ -128,5 +131,52 @@ fn audio_begins_within_40_ms_of_start_and_keeps_real_time() {
     for (n, at) in frames.iter().enumerate() {
         let due = frames[0] + ms(20) * n as u32;
         assert!(*at >= due - ms(1) && *at <= due + ms(25), "frame {n} is {:?} off", *at - frames[0]);
+    }
+}
+
+#[test]
+fn two_calls_at_once_keep_to_themselves() {
+    let mut world = World::new(Setup { callers: 2, ..Setup::default() });
+    world.caller().dial();
+    world.callers[1].dial();
+    world.run(secs(1));
+    let words: Vec<_> = [440.0, 500.0, 600.0, 700.0].map(|hz| companded(G711::Mu, &tone(hz, 500))).into();
+    for n in 0..2 {
+        world.callers[n].mouth.say(&words[n]);
+        world.bots[n].say(&words[n + 2]);
+    }
+    world.run(secs(1));
+    for caller in &mut world.callers {
+        caller.hang_up();
+    }
+    assert_eq!(world.finish_all().len(), 2);
+    for n in 0..2 {
+        let (bot, ear) = (world.bots[n].line(), world.callers[n].ear.line());
+        assert!(find(&bot, &words[n]).is_some() && find(&bot, &words[1 - n]).is_none());
+        assert!(find(&ear, &words[n + 2]).is_some() && find(&ear, &words[3 - n]).is_none());
+    }
+}
+
+#[test]
+fn packets_are_as_long_as_the_offer_wants_them() {
+    for ptime in [10, 20, 30, 40, 60] {
+        let mut world = World::new(Setup::default());
+        let offer = world.caller().offer.take().expect("an offer");
+        world.caller().offer = Some(offer.replace("a=ptime:20", &format!("a=ptime:{ptime}")));
+        world.call();
+        let words = tone(1000.0, 500);
+        world.bot().say(&words);
+        world.bot().mark("end");
+        world.run(secs(1));
+        world.caller().hang_up();
+        let cdr = world.finish();
+        let ear = &world.callers[0].ear;
+        assert!(ear.packets.iter().all(|packet| packet.samples.len() == ptime * 8), "{ptime}");
+        assert!(find(&ear.line(), &companded(G711::Mu, &words)).is_some());
+        ear.assert_steady();
+        assert_eq!(
+            (&cdr["media"]["ptime_ms"], world.bot().told().contains("mark:end")),
+            (&ptime.into(), true)
+        );
     }
 }

@@ -14,7 +14,8 @@ fn refused(setup: Setup, change: impl Fn(&mut crate::world::caller::Caller)) -> 
     let cdr = world.finish();
     assert!(world.bots.is_empty(), "no bot is asked");
     assert_eq!(cdr.get("media"), None);
-    let refusal = world.wire.iter().find(|(_, up, text)| !up && !text.starts_with("SIP/2.0 1")).expect("a refusal");
+    let refusal =
+        world.wire.iter().find(|(_, up, text)| !up && !text.starts_with("SIP/2.0 1")).expect("a refusal");
     (world.ladder(), refusal.2.clone(), cdr)
 }
 
@@ -68,7 +69,10 @@ fn without_a_codec_in_common_there_is_a_488_with_its_warning() {
     assert_eq!(ladder, "INVITE <100 <488 ACK");
     assert_eq!(field(&refusal, "Reason"), "Q.850;cause=65");
     let warning = field(&refusal, "Warning");
-    assert!(warning.starts_with("304 192.0.2.1:5060 ") || warning.starts_with("305 192.0.2.1:5060 "), "{warning}");
+    assert!(
+        warning.starts_with("304 192.0.2.1:5060 ") || warning.starts_with("305 192.0.2.1:5060 "),
+        "{warning}"
+    );
     assert_eq!(cdr["sip"]["code"], 488);
 }
 

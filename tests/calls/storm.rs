@@ -33,7 +33,7 @@ fn any_setup(seed: u64, chance: &mut Entropy) -> Setup {
     let mut setup = Setup { seed, ..Setup::url(&format!("ws://10.0.0.9/?sample-rate={rate}")) };
     setup.trunk.answer = pick(chance, &[AnswerMode::BotReady, AnswerMode::Immediate, AnswerMode::BotAudio]);
     setup.trunk.ring = pick(chance, &[Ring::Nothing, Ring::Ringing, Ring::EarlyMedia]);
-    setup.trunk.media_timeout = secs(20);
+    (setup.trunk.media_timeout, setup.trunk.max_call) = (secs(20), secs(120));
     setup.paths = Paths {
         sip_up: any_path(chance),
         sip_down: any_path(chance),
@@ -42,7 +42,8 @@ fn any_setup(seed: u64, chance: &mut Entropy) -> Setup {
     };
     let opens = Door::Opens(ms(chance.below(3000).into()));
     let fails = Door::Fails(ms(chance.below(2000).into()), Failure::Refused);
-    setup.doors = pick(chance, &[vec![opens.clone()], vec![opens.clone()], vec![fails.clone(), opens], vec![fails]]);
+    setup.doors =
+        pick(chance, &[vec![opens.clone()], vec![opens.clone()], vec![fails.clone(), opens], vec![fails]]);
     setup.lag = ms(pick(chance, &[0, 1, 4]));
     setup
 }

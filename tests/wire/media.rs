@@ -57,6 +57,7 @@ fn spec(remote: SocketAddr) -> Box<RtpSpec> {
         payload_type: 8,
         also: None,
         telephone_event: None,
+        telephone_event_also: None,
         ptime_ms: 20,
         send: true,
         receive: true,

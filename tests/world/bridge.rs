@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use streamkit::call::{self, Opening};
 use streamkit::call::admission::StreamPermit;
+use streamkit::call::{self, Opening};
 use streamkit::ids::{CallKey, StreamSid};
 use streamkit::media::StreamEnd;
 use streamkit::stream::connect::{Attempts, Failure};
@@ -61,7 +61,20 @@ impl Bridge {
         let sid = start.stream_sid;
         let session = Session::new(config.clone(), start, &url, config.frame_ms, &StartStyle::default(), now);
         let dial = Some(Dial { attempts: Attempts::new(&config, now), doors, next: Next::Begin(now) });
-        Self { key, index, sid, url, config, session, end, dial, up: false, over: None, delay, _permit: permit }
+        Self {
+            key,
+            index,
+            sid,
+            url,
+            config,
+            session,
+            end,
+            dial,
+            up: false,
+            over: None,
+            delay,
+            _permit: permit,
+        }
     }
 
     /// Takes a message of the bot's socket.
@@ -76,17 +89,21 @@ impl Bridge {
             Frame::Ping | Frame::Pong => self.session.handle(now, Input::Control),
             Frame::Close(code, reason) => self.session.handle(now, Input::Closed { code: *code, reason }),
             Frame::Gone => self.session.handle(now, Input::Lost("connection reset by peer")),
-            Frame::Open => {}
         }
     }
 
     /// Takes a word of its call.
     pub(crate) fn obey(&mut self, now: Instant, command: Command) {
-        let Command::Stop(stop) = command;
-        if let Some(dial) = self.dial.take() {
-            self.session.attempted(dial.attempts.made());
-        }
-        self.session.handle(now, Input::Stop(stop));
+        let input = match command {
+            Command::Key { digit, held } => Input::Key { digit, held },
+            Command::Stop(stop) => {
+                if let Some(dial) = self.dial.take() {
+                    self.session.attempted(dial.attempts.made());
+                }
+                Input::Stop(stop)
+            }
+        };
+        self.session.handle(now, input);
     }
 
     /// When something is due.
@@ -178,7 +195,9 @@ impl Dial {
                 let budget = Failure::Budget(config.connect_timeout);
                 self.next = match door {
                     Door::Opens(after) if now + after < until => Next::Conclude(now + after, None),
-                    Door::Fails(after, failure) if now + after < until => Next::Conclude(now + after, Some(failure)),
+                    Door::Fails(after, failure) if now + after < until => {
+                        Next::Conclude(now + after, Some(failure))
+                    }
                     Door::Opens(_) | Door::Fails(..) | Door::Silent => Next::Conclude(until, Some(budget)),
                 };
             }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use streamkit::ids::{Entropy, LegId, TrunkId};
-use streamkit::sip::{self, Body, Command, Dial, Endpoint, Ended, Event, Input, Output, Transport};
+use streamkit::sip::{self, Body, Command, Dial, Ended, Endpoint, Event, Input, Output, Transport};
 
 use super::ear::Ear;
 use super::mouth::{EVENTS, Mouth};
@@ -67,7 +67,8 @@ impl Caller {
             force_rport: false,
             nat_contact: true,
         };
-        let config = sip::Config { trunks: vec![trunk], user_agent: "Phone".to_owned(), ..sip::Config::default() };
+        let config =
+            sip::Config { trunks: vec![trunk], user_agent: "Phone".to_owned(), ..sip::Config::default() };
         let mut endpoint = Endpoint::new(config, chance);
         endpoint.listens_on(Transport::Udp, sip);
         let rtp = SocketAddr::new(sip.ip(), 4000);
@@ -117,34 +118,36 @@ impl Caller {
         self.orders.push(Command::Hangup { leg: self.leg, reason: None });
     }
 
-    /// Offers anew in the dialog. Requests written by hand are sent once: for networks that lose nothing.
+    /// Offers anew in the dialog. Requests written by hand are sent once.
     pub(crate) fn reoffer(&mut self, sdp: &str) {
-        self.by_hand += 1;
-        let request = self.in_dialog("INVITE", "application/sdp", sdp);
-        self.outbox.push(request);
+        self.by_hand("INVITE", "application/sdp", sdp);
     }
 
     /// INFO in the dialog.
     pub(crate) fn info(&mut self, content_type: &str, body: &str) {
+        self.by_hand("INFO", content_type, body);
+    }
+
+    fn by_hand(&mut self, method: &str, content_type: &str, body: &str) {
         self.by_hand += 1;
-        let request = self.in_dialog("INFO", content_type, body);
+        let number = self.by_hand + 1;
+        let request = self.in_dialog(method, number, &format!("hand{number}"), content_type, body);
         self.outbox.push(request);
     }
 
-    fn in_dialog(&self, method: &str, content_type: &str, body: &str) -> String {
-        let target = field(&self.answered, "Contact").trim_matches(['<', '>']).to_owned();
+    fn in_dialog(&self, method: &str, number: u32, branch: &str, content_type: &str, body: &str) -> String {
+        let of = |name| field(&self.answered, name);
+        let target = of("Contact").trim_matches(['<', '>']);
         let kind = if body.is_empty() { String::new() } else { format!("Content-Type: {content_type}\r\n") };
         format!(
-            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bKhand{}\r\nMax-Forwards: 70\r\nFrom: {}\r\n\
-             To: {}\r\nCall-ID: {}\r\nCSeq: {} {method}\r\nContact: <sip:{}>\r\n{kind}Content-Length: {}\r\n\r\n{body}",
-            self.sip,
-            self.by_hand + if method == "ACK" { 1000 } else { 0 },
-            field(&self.answered, "From"),
-            field(&self.answered, "To"),
-            field(&self.answered, "Call-ID"),
-            self.by_hand + 1,
-            self.sip,
+            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {sip};branch=z9hG4bK{branch}\r\nMax-Forwards: 70\r\n\
+             From: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {number} {method}\r\nContact: <sip:{sip}>\r\n{kind}\
+             Content-Length: {}\r\n\r\n{body}",
+            of("From"),
+            of("To"),
+            of("Call-ID"),
             body.len(),
+            sip = self.sip,
         )
     }
 
@@ -153,7 +156,9 @@ impl Caller {
     /// Takes a datagram.
     pub(crate) fn take(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         if to != self.sip {
-            return if to == self.mouth.from { self.ear.hear(now, bytes) };
+            return if to == self.mouth.from {
+                self.ear.hear(now, bytes);
+            };
         }
         let text = String::from_utf8_lossy(bytes);
         if text.starts_with("SIP/2.0 ") && text.contains("branch=z9hG4bKhand") {
@@ -171,10 +176,12 @@ impl Caller {
             return;
         }
         self.answers.push((status, body(answer)));
-        if answer.contains(" INVITE\r\n") {
-            let ack = self.in_dialog("ACK", "", "");
+        if let Some((number, "INVITE")) = field(answer, "CSeq").split_once(' ') {
+            let number: u32 = number.parse().expect("a number");
             // a refusal is acknowledged in its own transaction
-            self.outbox.push(if status < 300 { ack } else { ack.replace("hand100", "hand") });
+            let branch = format!("{}{number}", if status < 300 { "ack" } else { "hand" });
+            let sdp = self.answer_in_ack.as_deref().unwrap_or_default();
+            self.outbox.push(self.in_dialog("ACK", number, &branch, "application/sdp", sdp));
         }
     }
 
@@ -198,12 +205,18 @@ impl Caller {
 
     fn transmit(&mut self, bytes: &[u8], out: &mut Vec<Vec<u8>>) {
         let mut text = String::from_utf8(bytes.to_vec()).expect("text");
-        if text.starts_with("ACK ") && self.hook != Hook::Waiting {
+        if text.starts_with("BYE ") && self.by_hand > 0 {
+            text = text.replace("CSeq: 2 BYE", &format!("CSeq: {} BYE", self.by_hand + 2));
+        }
+        if text.starts_with("ACK ") && !self.answered.is_empty() {
             if self.no_acks {
                 return;
             }
             if let Some(answer) = &self.answer_in_ack {
-                let with = format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{answer}", answer.len());
+                let with = format!(
+                    "Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{answer}",
+                    answer.len()
+                );
                 text = text.replace("Content-Length: 0\r\n\r\n", &with);
             }
         }

@@ -40,8 +40,6 @@ pub(crate) enum Parcel {
 /// What a bot's socket carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
-    /// The upgrade is done.
-    Open,
     /// A text message.
     Text(String),
     /// A binary message.

@@ -64,7 +64,11 @@ impl Ear {
 
     /// When the last packet came that is not silent, before this moment.
     pub(crate) fn sound_before(&self, until: Instant) -> Option<Instant> {
-        self.packets.iter().rev().find(|packet| packet.at < until && !is_silent(&packet.samples)).map(|p| p.at)
+        self.packets
+            .iter()
+            .rev()
+            .find(|packet| packet.at < until && !is_silent(&packet.samples))
+            .map(|p| p.at)
     }
 
     /// One source, numbers and stamps without a gap, one packet every 20 ms: sip-trunk.md 11.1.
@@ -73,7 +77,11 @@ impl Ear {
             let [one, next] = pair else { unreachable!() };
             assert_eq!(next.ssrc, one.ssrc);
             assert_eq!(next.seq, one.seq.wrapping_add(1), "a sequence number is missing");
-            assert_eq!(next.timestamp.wrapping_sub(one.timestamp) as usize, one.samples.len(), "time has a gap");
+            assert_eq!(
+                next.timestamp.wrapping_sub(one.timestamp) as usize,
+                one.samples.len(),
+                "time has a gap"
+            );
             assert_eq!((next.at - one.at).as_micros() as usize, next.samples.len() * 125, "off the beat");
         }
     }

@@ -123,7 +123,8 @@ impl Kit {
         let sip = self.endpoint.poll_timeout().map(|at| (at, "endpoint"));
         let calls = self.calls.values().filter_map(Call::poll_timeout).map(|at| (at, "call"));
         let graphs = self.graphs.values().filter_map(Graph::due).map(|at| (at, "graph"));
-        let bridges = self.bridges.values().filter_map(|bridge| bridge.poll_timeout(now)).map(|at| (at, "stream"));
+        let bridges =
+            self.bridges.values().filter_map(|bridge| bridge.poll_timeout(now)).map(|at| (at, "stream"));
         sip.into_iter().chain(calls).chain(graphs).chain(bridges).min()
     }
 
@@ -145,7 +146,12 @@ impl Kit {
     }
 
     /// Carries what all of them want; `reads` says whether a bot's socket takes something. The streams that were opened.
-    pub(crate) fn drain(&mut self, post: &mut Post, net: &mut Net, reads: impl Fn(usize) -> bool) -> Vec<(usize, u32)> {
+    pub(crate) fn drain(
+        &mut self,
+        post: &mut Post,
+        net: &mut Net,
+        reads: impl Fn(usize) -> bool,
+    ) -> Vec<(usize, u32)> {
         self.drain_endpoint(post, net);
         let opened = self.drain_calls(post);
         self.drain_graphs(post, net);
@@ -156,7 +162,9 @@ impl Kit {
     fn drain_endpoint(&mut self, post: &mut Post, net: &mut Net) {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
-                sip::Output::Transmit { way, bytes } => net.send(post, false, way.hop.local, way.hop.remote, &bytes),
+                sip::Output::Transmit { way, bytes } => {
+                    net.send(post, false, way.hop.local, way.hop.remote, &bytes);
+                }
                 sip::Output::Event(sip::Event::Incoming(incoming)) => self.begin(post, incoming),
                 sip::Output::Event(event) => {
                     if let Some(key) = self.legs.get(&event.leg()) {
@@ -180,7 +188,15 @@ impl Kit {
                 let key = CallKey(leg.0);
                 let admission = self.admission.clone();
                 let call = Call::inbound(Beginning {
-                    key, sid, began, config, admission, entropy, incoming, parties, admitted,
+                    key,
+                    sid,
+                    began,
+                    config,
+                    admission,
+                    entropy,
+                    incoming,
+                    parties,
+                    admitted,
                 });
                 self.legs.insert(leg, key);
                 self.calls.insert(key, call);
@@ -210,11 +226,10 @@ impl Kit {
                             Bridge::new(post.now, self.opened, key, *opening, config, doors, self.ws_delay);
                         self.bridges.insert(self.opened, bridge);
                     }
-                    Output::StopStream(stop) => {
+                    Output::Stream(command) => {
                         let of = |bridge: &&Bridge| bridge.key == key;
                         if let Some(index) = self.bridges.values().rev().find(of).map(|bridge| bridge.index) {
-                            let parcel = Parcel::Stream(index, streamkit::stream::Command::Stop(stop));
-                            post.inside(Lane::Stream(index), parcel);
+                            post.inside(Lane::Stream(index), Parcel::Stream(index, command));
                         }
                     }
                     Output::Done(cdr) => {

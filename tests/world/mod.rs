@@ -210,7 +210,8 @@ impl World {
     }
 
     fn next(&self) -> Option<(Instant, &'static str)> {
-        let callers = self.callers.iter().flat_map(|caller| [caller.endpoint.poll_timeout(), caller.mouth.next]);
+        let callers =
+            self.callers.iter().flat_map(|caller| [caller.endpoint.poll_timeout(), caller.mouth.next]);
         let people = callers.flatten().map(|at| (at, "caller"));
         let post = self.post.next().map(|at| (at, "post"));
         people.chain(post).chain(self.kit.poll_timeout(self.post.now)).min()
@@ -233,7 +234,9 @@ impl World {
                 let now = self.post.now;
                 self.bots[index - 1].take(now, frame);
             }
-            Parcel::Datagram { from, to, bytes } if from.ip() == SocketAddr::from(([192, 0, 2, 1], 0)).ip() => {
+            Parcel::Datagram { from, to, bytes }
+                if from.ip() == SocketAddr::from(([192, 0, 2, 1], 0)).ip() =>
+            {
                 let now = self.post.now;
                 if let Some(caller) = self.callers.iter_mut().find(|c| c.sip == to || c.mouth.from == to) {
                     caller.take(now, from, to, &bytes);
@@ -284,7 +287,9 @@ impl World {
             Some(word) => (false, word),
             None => (true, rung),
         };
-        let is = |text: &str| text.starts_with(&format!("SIP/2.0 {word} ")) || text.starts_with(&format!("{word} "));
+        let is = |text: &str| {
+            text.starts_with(&format!("SIP/2.0 {word} ")) || text.starts_with(&format!("{word} "))
+        };
         let found = self.wire.iter().find(|(_, went, text)| *went == up && is(text));
         &found.unwrap_or_else(|| panic!("no {rung} in {}", self.ladder())).2
     }

@@ -136,7 +136,13 @@ impl Mouth {
     }
 
     /// A packet with the next number.
-    pub(crate) fn packet(&mut self, payload_type: u8, marker: bool, timestamp: u32, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn packet(
+        &mut self,
+        payload_type: u8,
+        marker: bool,
+        timestamp: u32,
+        payload: &[u8],
+    ) -> Vec<u8> {
         let packet =
             Packet { payload_type, marker, seq: self.seq, timestamp, ssrc: Ssrc(self.ssrc), payload };
         self.seq = self.seq.wrapping_add(1);

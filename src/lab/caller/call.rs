@@ -31,7 +31,6 @@ pub struct Call {
 /// How far a call is.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Progress {
-    ringing: bool,
     agreed: Option<Agreed>,
     trouble: Option<String>,
     ended: Option<Ended>,
@@ -205,14 +204,16 @@ impl Desk {
     pub(super) async fn attend(mut self, mut events: mpsc::Receiver<Event>) {
         while let Some(event) = events.recv().await {
             match event {
-                Event::Progress { .. } => drop(self.progress.send_modify(|p| p.ringing = true)),
                 Event::Answered { body, .. } => self.answered(body).await,
                 Event::Reoffer { body, .. } => self.reoffered(body).await,
                 Event::Ended { how, .. } => {
                     self.progress.send_modify(|p| p.ended = Some(how));
                     return;
                 }
-                Event::Incoming(_) | Event::Confirmed { .. } | Event::Digit { .. } => {}
+                Event::Incoming(_)
+                | Event::Progress { .. }
+                | Event::Confirmed { .. }
+                | Event::Digit { .. } => {}
             }
         }
         self.progress.send_modify(|p| p.ended = Some(Ended::Lost));

@@ -37,7 +37,7 @@ fn answer(request: &str, status: &str, rtp: Option<u16>) -> String {
 }
 
 /// Sends back every RTP packet, and keeps the keys.
-async fn echo(rtp: UdpSocket, keys: std::sync::Arc<Mutex<Vec<(u8, u32)>>>) {
+async fn echo(rtp: UdpSocket, keys: Arc<Mutex<Vec<(u8, u32)>>>) {
     let mut buffer = [0; 2048];
     while let Ok((length, from)) = rtp.recv_from(&mut buffer).await {
         if buffer[1] & 0x7f == 101 {
@@ -49,15 +49,17 @@ async fn echo(rtp: UdpSocket, keys: std::sync::Arc<Mutex<Vec<(u8, u32)>>>) {
 }
 
 async fn caller() -> Caller {
-    let config = Config { bind: Ipv4Addr::LOCALHOST.into(), ..Config::default() };
+    // On a busy machine nothing is to be sent twice.
+    let t1 = Duration::from_secs(5);
+    let config = Config { bind: Ipv4Addr::LOCALHOST.into(), t1, ..Config::default() };
     Caller::start(config).await.unwrap()
 }
 
 /// Answers every INVITE over UDP with 100, 180, 200; ends when it gets BYE.
-async fn machine() -> (SocketAddr, std::sync::Arc<Mutex<Vec<(u8, u32)>>>) {
+async fn machine() -> (SocketAddr, Arc<Mutex<Vec<(u8, u32)>>>) {
     let sip = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = sip.local_addr().unwrap();
-    let keys = std::sync::Arc::<Mutex<Vec<(u8, u32)>>>::default();
+    let keys = Arc::<Mutex<Vec<(u8, u32)>>>::default();
     let heard = keys.clone();
     tokio::spawn(async move {
         let mut buffer = [0; 4096];
@@ -112,8 +114,9 @@ async fn it_speaks_and_hears_itself_from_an_echo() {
     let times = [invite, trying, ringing, answered, acknowledged, bye, over];
     assert!(times.iter().all(Option::is_some) && times.is_sorted() && bye_by_us, "{times:?}");
     assert!(record.sip[0].text.contains("X-UUI: A1\r\n"));
-    let labels: Vec<String> =
+    let mut labels: Vec<String> =
         ladder.rungs().into_iter().map(|r| r.label).filter(|l| !l.contains("RTP")).collect();
+    labels.dedup(); // a busy machine makes it send one again
     let wanted = ["INVITE", "100 Trying", "180 Ringing", "200 OK", "ACK", "BYE", "200 OK to BYE"];
     assert_eq!(labels, wanted);
 }
@@ -131,7 +134,7 @@ async fn many_calls_run_at_once() {
     }
     for call in &calls {
         while call.voiced() < 20 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
     for call in calls {

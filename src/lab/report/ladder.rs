@@ -18,8 +18,10 @@ pub(super) fn write(out: &mut String, report: &Report) -> Result {
         writeln!(out, "<line class=\"life\" x1=\"{place}\" x2=\"{place}\" y1=\"30\" y2=\"{height:.1}\"/>")?;
         writeln!(out, "<text class=\"party\" x=\"{place}\" y=\"20\">{name}</text>")?;
     }
+    let mut last = 0.0;
     for (y, rung) in &rows {
-        row(out, *y, rung)?;
+        row(out, *y, rung, *y > last)?;
+        last = *y;
     }
     writeln!(out, "</svg>\n<pre id=\"detail\" class=\"detail\">Choose a line to read it in full.</pre>")
 }
@@ -39,7 +41,7 @@ fn rows(rungs: &[Rung]) -> Vec<(f64, &Rung)> {
     rows
 }
 
-fn row(out: &mut String, y: f64, rung: &Rung) -> Result {
+fn row(out: &mut String, y: f64, rung: &Rung, timed: bool) -> Result {
     let (from, to) = (PLACES[rung.from as usize], PLACES[rung.to as usize]);
     let class = match rung.kind {
         Kind::Message => "message",
@@ -54,7 +56,9 @@ fn row(out: &mut String, y: f64, rung: &Rung) -> Result {
         Text(detail)
     )?;
     writeln!(out, "<rect class=\"row\" x=\"0\" y=\"{:.1}\" width=\"{WIDTH}\" height=\"{ROW}\"/>", y - 17.0)?;
-    writeln!(out, "<text class=\"time\" x=\"66\" y=\"{:.1}\">{seconds:.3}</text>", y + 2.0)?;
+    if timed {
+        writeln!(out, "<text class=\"time\" x=\"66\" y=\"{:.1}\">{seconds:.3}</text>", y + 2.0)?;
+    }
     let side = (to - from).signum();
     let (start, end) = (from + 4.0 * side, to - 4.0 * side);
     let middle = (from + to) / 2.0;

@@ -114,12 +114,12 @@ impl Report {
         page::html(self)
     }
 
-    /// Seconds the axis shows.
+    /// Seconds the axis shows: a little more than happened.
     fn length(&self) -> f64 {
         let tracks = self.tracks.iter().map(|t| t.begins + t.sound.duration().as_secs_f64());
         let rungs = self.rungs.iter().map(|r| r.at.as_secs_f64());
         let spans = self.spans.iter().map(|s| s.to);
-        tracks.chain(rungs).chain(spans).fold(1.0, f64::max)
+        1.02 * tracks.chain(rungs).chain(spans).fold(1.0, f64::max)
     }
 }
 

@@ -70,7 +70,8 @@ fn lane<'a>(
     for rung in rungs.filter(|rung| rung.kind != Kind::Audio) {
         let place = x(rung.at.as_secs_f64());
         let class = if rung.kind == Kind::Remark { "flag bad" } else { "flag" };
-        let label: String = rung.label.chars().take(22).collect();
+        // Only what it is: the rest is in the ladder.
+        let label: String = rung.label.split(',').next().unwrap_or_default().chars().take(22).collect();
         let title = Text(&rung.label);
         writeln!(
             out,
@@ -80,6 +81,9 @@ fn lane<'a>(
             rung.at.as_secs_f64(),
         )?;
         let width = 9.0 + 6.3 * label.chars().count() as f64;
+        if place + width > WIDTH {
+            continue; // no room for words at the edge: the flag says them when pointed at
+        }
         if let Some(row) = free.iter().take(rows as usize).position(|free| *free <= place) {
             free[row] = place + width;
             let y = top + LANE * row as f64 + 17.0;

@@ -60,7 +60,8 @@ pub struct Heard {
 impl Evidence {
     pub(super) fn gather(case: &Case<'_>) -> Self {
         let heard = &case.record.audio.heard;
-        let (ear, bot) = (heard.sound(true), &case.transcript.heard);
+        // All that came, also what a listener's buffer would not have waited for: that has a check of its own.
+        let (ear, bot) = (heard.sound(false), &case.transcript.heard);
         let caller_begins = heard.begins();
         let listen = |said: Sound| find(&ear, caller_begins?, &said);
         let bot_heard =

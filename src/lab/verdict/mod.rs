@@ -54,7 +54,7 @@ impl Verdict {
         let seconds = |at: std::time::Instant| at.saturating_duration_since(ladder.begins()).as_secs_f64();
         let mut tracks = Vec::new();
         if let Some(begins) = case.record.audio.heard.begins() {
-            let sound = case.record.audio.heard.sound(true);
+            let sound = case.record.audio.heard.sound(false);
             tracks.push(Track { name: "caller heard".to_owned(), begins: seconds(begins), sound });
         }
         if let Some(begins) = case.transcript.begins() {

@@ -36,6 +36,7 @@ fn spec() -> RtpSpec {
         payload_type: 0,
         also: None,
         telephone_event: Some(101),
+        telephone_event_also: None,
         ptime_ms: 20,
         send: true,
         receive: true,

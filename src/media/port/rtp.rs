@@ -331,7 +331,7 @@ impl RtpPort {
         if let Some((law, _)) = self.spec.also.filter(|also| also.1 == payload_type) {
             return Some(Carries::Audio(law));
         }
-        if Some(payload_type) == self.spec.telephone_event {
+        if [self.spec.telephone_event, self.spec.telephone_event_also].contains(&Some(payload_type)) {
             return Some(Carries::Event);
         }
         (payload_type == COMFORT_NOISE).then_some(Carries::Noise)

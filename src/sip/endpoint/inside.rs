@@ -179,6 +179,6 @@ impl Endpoint {
 /// The body of a message, if it has one.
 pub(super) fn body_of(message: &Message) -> Option<Body> {
     let bytes = message.body();
-    let content_type = message.content_type().unwrap_or_default();
+    let content_type = message.header("Content-Type").map(|kind| kind.into_owned()).unwrap_or_default();
     (!bytes.is_empty()).then(|| Body { content_type, bytes: bytes.to_vec() })
 }

@@ -6,6 +6,7 @@
 
 mod acks;
 mod dial;
+mod itself;
 mod line;
 mod socket;
 #[cfg(test)]
@@ -151,7 +152,10 @@ impl<A: Audio, E: Fn(Event) + Send> Stream<A, E> {
         let result = loop {
             tokio::select! {
                 biased;
-                command = commands.recv() => break Err(stop(command)),
+                command = commands.recv() => match obeyed(command) {
+                    Input::Stop(stop) => break Err(stop),
+                    key => self.session.handle(clock(), key),
+                },
                 done = &mut dialled => break Ok(done),
                 () = self.end.woken() => self.hear(),
             }
@@ -194,7 +198,7 @@ impl<A: Audio, E: Fn(Event) + Send> Stream<A, E> {
                 biased;
                 command = commands.recv(), if called => {
                     called = command.is_some();
-                    self.session.handle(clock(), Input::Stop(stop(command)));
+                    self.session.handle(clock(), obeyed(command));
                 }
                 () = self.end.woken() => self.hear(),
                 step = socket.step(&mut self.session) => self.take(step),
@@ -263,10 +267,11 @@ impl<A: Audio, E: Fn(Event) + Send> Stream<A, E> {
     }
 }
 
-/// A call that is gone has ended.
-fn stop(command: Option<Command>) -> Stop {
+/// What a word of the call is to the session; a call that is gone has ended.
+fn obeyed(command: Option<Command>) -> Input<'static> {
     match command {
-        Some(Command::Stop(stop)) => stop,
-        None => Stop::CallEnded,
+        Some(Command::Stop(stop)) => Input::Stop(stop),
+        Some(Command::Key { digit, held }) => Input::Key { digit, held },
+        None => Input::Stop(Stop::CallEnded),
     }
 }

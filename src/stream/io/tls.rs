@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::VerifierBuilderError;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -12,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::itself;
 use crate::stream::connect::Failure;
 
 /// Octets TLS may hold for a slow socket; 64 KiB is the library's.
@@ -37,6 +39,9 @@ pub enum TrustError {
         /// Why.
         reason: String,
     },
+    /// The authorities cannot be used.
+    #[error("ca_file: {0}")]
+    Roots(#[from] VerifierBuilderError),
     /// The certificate and key are not a pair we can use.
     #[error("client certificate: {0}")]
     Client(rustls::Error),
@@ -60,14 +65,17 @@ impl Connector {
     /// # Errors
     /// When a file that was named cannot be used.
     pub fn new(trust: &Trust) -> Result<Self, TrustError> {
-        let roots = match &trust.ca_file {
-            Some(path) => authorities(path)?,
-            None => system(),
+        let (roots, own) = match &trust.ca_file {
+            Some(path) => (authorities(path)?, certificates(path)?),
+            None => (system(), Vec::new()),
         };
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .expect("ring speaks TLS 1.2 and 1.3")
-            .with_root_certificates(roots);
+            .expect("ring speaks TLS 1.2 and 1.3");
+        let builder = match own.is_empty() {
+            true => builder.with_root_certificates(roots),
+            false => builder.dangerous().with_custom_certificate_verifier(itself::verifier(roots, own)?),
+        };
         let config = match &trust.client {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {

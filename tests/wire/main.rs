@@ -1,0 +1,15 @@
+//! On the wire: the daemon on real sockets, called by sipp and by callers of our own, with a bot on `wss://`.
+//!
+//! One test at a time, each on a runtime of its own: what a test leaves open is found when it ends.
+
+#![allow(clippy::disallowed_methods)] // real sockets, real time
+
+mod audio;
+mod binary;
+mod drain;
+mod kit;
+mod many;
+mod pbx;
+mod raw;
+mod refusals;
+mod sipp;
