@@ -70,7 +70,7 @@ mod tests {
         };
         let config = config(&wanted).expect("a configuration");
         assert_eq!(config.stream_tls.ca_file, Some(ca_file));
-        assert!(config.listen.iter().all(|one| one.address.port() == 0));
+        assert!(config.listen.iter().all(|one| one.addr.port() == 0));
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub(super) fn whole(
     trunks: &[Trunk],
     routes: &[Written],
 ) {
-    let sip = listen.iter().map(|one| ("sip.listen", one.address.port()));
+    let sip = listen.iter().map(|one| ("sip.listen", one.addr.port()));
     for (key, port) in sip.chain(http.listen.iter().map(|address| ("http.listen", address.port()))) {
         if media.ports.contains(&port) {
             let (first, last) = (media.ports.start(), media.ports.end());

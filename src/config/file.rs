@@ -46,13 +46,13 @@ pub(super) struct Sip {
 /// `[sip]`.
 pub(super) fn sip(mut sip: Section<'_>) -> Sip {
     let everywhere = SocketAddr::from(([0, 0, 0, 0], 5060));
-    let both = [Transport::Udp, Transport::Tcp].map(|transport| Listen { transport, address: everywhere });
+    let both = [Transport::Udp, Transport::Tcp].map(|transport| Listen { transport, addr: everywhere });
     let listen: Vec<Listen> = sip.key("listen", both.to_vec());
     if listen.is_empty() {
         sip.refuse("listen", "no listener is left", Listen::RIGHT);
     }
     for (i, one) in listen.iter().enumerate() {
-        if one.address.port() != 0 && listen[..i].contains(one) {
+        if one.addr.port() != 0 && listen[..i].contains(one) {
             sip.refuse("listen", format!("{one} stands twice"), "write it once");
         }
     }

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use super::read::{Item, Read, Shown, one_of};
 use crate::sip::Transport;
+pub use crate::sip::io::Listen;
 
 impl Read for Duration {
     const RIGHT: &'static str = "write a number and ms, s, m or h in quotes, as \"250ms\"";
@@ -166,21 +167,6 @@ pub(super) fn even(range: &RangeInclusive<u16>) -> usize {
     (usize::from(*range.end()) + 1).saturating_sub(first) / 2
 }
 
-/// One place to listen on for SIP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listen {
-    /// How.
-    pub transport: Transport,
-    /// Where; port 0 takes a free one.
-    pub address: SocketAddr,
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.transport.as_str(), self.address)
-    }
-}
-
 impl Read for Listen {
     const RIGHT: &'static str = "write transport, address and port, as \"udp://0.0.0.0:5060\"";
 
@@ -188,12 +174,12 @@ impl Read for Listen {
         let Some((scheme, address)) = item.text().and_then(|text| text.split_once("://")) else {
             return item.refuse(format!("{} is no listener", item.shown()), Self::RIGHT);
         };
-        let Ok(address) = address.parse() else {
+        let Ok(addr) = address.parse() else {
             return item.refuse(format!("{address:?} is no address and port"), Self::RIGHT);
         };
         match scheme {
-            "udp" => Some(Self { transport: Transport::Udp, address }),
-            "tcp" => Some(Self { transport: Transport::Tcp, address }),
+            "udp" => Some(Self { transport: Transport::Udp, addr }),
+            "tcp" => Some(Self { transport: Transport::Tcp, addr }),
             "tls" => item.refuse("SIP over TLS is not in this release", "listen on udp:// and tcp://"),
             other => item.refuse(format!("there is no transport {other:?}"), Self::RIGHT),
         }

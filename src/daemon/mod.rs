@@ -27,7 +27,7 @@ use crate::call::Request;
 use crate::call::admission::Admission;
 use crate::call::io::{Desk, Wires};
 use crate::call::switchboard::Switchboard;
-use crate::config::{Config, Listen};
+use crate::config::Config;
 use crate::ids::Entropy;
 use crate::media::{Engine, EngineError};
 use crate::sip::{self, Transport};
@@ -59,13 +59,8 @@ pub enum StartError {
     #[error("stream: {0}")]
     Trust(#[from] TrustError),
     /// A SIP socket could not be had.
-    #[error("sip.listen: {address} cannot be listened on: {source}")]
-    Sip {
-        /// Which.
-        address: String,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error("sip.listen: {0}")]
+    Sip(#[from] std::io::Error),
     /// An HTTP socket could not be had.
     #[error("{0}")]
     Http(#[from] api::Taken),
@@ -116,7 +111,8 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
         ca_file: stream_tls.ca_file,
         client: stream_tls.client_certificate.zip(stream_tls.client_key),
     })?;
-    let sockets = bind(&listen, sip_dscp)?;
+    let mut sockets = sip::io::Sockets::bind(&listen)?;
+    sockets.set_dscp(sip_dscp);
     let listeners = api::bind(&http.listen).await?;
     let board = Switchboard::default();
     let engine = Engine::start(media, {
@@ -187,21 +183,6 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
         stop,
         drain_timeout: node.drain_timeout,
     })
-}
-
-fn bind(listen: &[Listen], dscp: u8) -> Result<sip::io::Sockets, StartError> {
-    let wanted: Vec<_> =
-        listen.iter().map(|at| sip::io::Listen { transport: at.transport, addr: at.address }).collect();
-    for at in listen.iter().zip(&wanted) {
-        // one by one first, so that the one that is taken can be named
-        if let Err(source) = sip::io::Sockets::bind(std::slice::from_ref(at.1)) {
-            return Err(StartError::Sip { address: at.0.to_string(), source });
-        }
-    }
-    let mut sockets = sip::io::Sockets::bind(&wanted)
-        .map_err(|source| StartError::Sip { address: "one of them".to_owned(), source })?;
-    sockets.set_dscp(dscp);
-    Ok(sockets)
 }
 
 impl Running {

@@ -138,9 +138,12 @@ impl<E: FnMut(Event) + Send> Shell<E> {
         mut from: SocketAddr,
         buffer: &mut [u8],
     ) {
-        for _ in 0..BURST {
+        for left in (0..BURST).rev() {
             self.datagram(which, from, buffer.get(..count).unwrap_or_default());
             self.next = (which + 1) % self.udp.len().max(1);
+            if left == 0 {
+                return; // what would be taken now had no one to hear it
+            }
             let more = poll_fn(|cx| {
                 let found = (0..self.udp.len()).find_map(|turn| {
                     let which = (self.next + turn) % self.udp.len();

@@ -14,6 +14,7 @@ mod tcp;
 mod tests;
 mod udp;
 
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -32,13 +33,19 @@ const BACKLOG: i32 = 1024;
 /// Differentiated services code point of signalling, CS3.
 const CS3: u8 = 24;
 
-/// An address to listen on.
+/// An address to listen on; printed as `udp://0.0.0.0:5060`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
     /// How.
     pub transport: Transport,
     /// Port 0 takes a free one. `[::]` is IPv6 only.
     pub addr: SocketAddr,
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.transport.as_str(), self.addr)
+    }
 }
 
 /// Sockets that listen.
@@ -53,20 +60,26 @@ impl Sockets {
     /// Opens them all, or none. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// An address is taken or not ours; TLS is not served yet.
+    /// An address is taken or not ours, and which; TLS is not served yet.
     pub fn bind(listen: &[Listen]) -> io::Result<Self> {
         let mut sockets = Self { udp: Vec::new(), tcp: Vec::new(), dscp: CS3 };
-        for Listen { transport, addr } in listen {
-            match transport {
-                Transport::Udp => sockets.udp.push(Datagrams::bind(*addr)?),
-                Transport::Tcp => sockets.tcp.push(listen_tcp(*addr)?),
-                Transport::Tls => {
-                    return Err(io::Error::new(io::ErrorKind::Unsupported, "TLS is not served yet"));
-                }
-            }
+        for at in listen {
+            let named = |error: io::Error| io::Error::new(error.kind(), format!("{at}: {error}"));
+            sockets.open(*at).map_err(named)?;
         }
         sockets.set_dscp(CS3);
         Ok(sockets)
+    }
+
+    fn open(&mut self, at: Listen) -> io::Result<()> {
+        match at.transport {
+            Transport::Udp => self.udp.push(Datagrams::bind(at.addr)?),
+            Transport::Tcp => self.tcp.push(listen_tcp(at.addr)?),
+            Transport::Tls => {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, "TLS is not served yet"));
+            }
+        }
+        Ok(())
     }
 
     /// Marks what we send, 0..=63. A system that does not let us is no fault.

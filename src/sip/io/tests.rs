@@ -153,6 +153,27 @@ async fn a_call_over_udp_is_answered_and_ended() {
 }
 
 #[tokio::test]
+async fn every_datagram_of_a_burst_is_heard() {
+    let node = Node::start();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let via = format!("UDP {}", socket.local_addr().unwrap());
+    for n in 0..200 {
+        // the node has not run yet, and finds them all waiting
+        let options = request("OPTIONS", &via, "", n).replace("Call-ID: ", &format!("Call-ID: {n}"));
+        socket.send_to(options.as_bytes(), node.udp).unwrap();
+    }
+    socket.set_nonblocking(true).unwrap();
+    let socket = UdpSocket::from_std(socket).unwrap();
+    let mut heard = std::collections::BTreeSet::new();
+    while heard.len() < 200 {
+        let answer = datagram(&socket).await;
+        assert_eq!(answer.status(), Some(200));
+        heard.insert(answer.cseq());
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn a_stream_is_read_however_it_is_split() {
     let mut node = Node::start();
     let mut wire = Wire::connect(node.tcp).await;
