@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::Http;
 use super::error::Place;
 use super::kinds::Listen;
 use super::read::Reading;
 use super::routes::Written;
 use super::trunks::Trunk;
 use crate::media;
+use crate::sip::Transport;
 use crate::telemetry::exposition::Names;
 
 /// Trunks beside one another: names, and networks that two would claim.
@@ -48,21 +48,20 @@ pub(super) fn whole(
     reading: &Reading<'_>,
     listen: &[Listen],
     media: &media::Config,
-    http: &Http,
     trunks: &[Trunk],
     routes: &[Written],
 ) {
-    let sip = listen.iter().map(|one| ("sip.listen", one.addr.port()));
-    for (key, port) in sip.chain(http.listen.iter().map(|address| ("http.listen", address.port()))) {
-        if media.ports.contains(&port) {
-            let (first, last) = (media.ports.start(), media.ports.end());
-            reading.refuse(
-                reading.root().section("media").place("ports"),
-                key,
-                format!("port {port} lies in media.ports, {first}-{last}"),
-                "part the two",
-            );
-        }
+    for one in listen
+        .iter()
+        .filter(|one| one.transport == Transport::Udp && media.ports.contains(&one.address.port()))
+    {
+        let (first, last) = (media.ports.start(), media.ports.end());
+        reading.refuse(
+            reading.root().section("media").place("ports"),
+            "sip.listen",
+            format!("port {} lies in media.ports, {first}-{last}", one.address.port()),
+            "part the two",
+        );
     }
     let known: BTreeSet<&String> = trunks.iter().flat_map(|trunk| &trunk.call.access.accounts).collect();
     for written in routes {

@@ -148,7 +148,7 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
     let routes: Vec<_> = routes.filter_map(|section| routes::route(section, &names, judge)).collect();
     let (account_streams, own) = routes::accounts(root.sections("account"));
     root.done();
-    check::whole(reading, &sip.listen, &media, &http, &trunks, &routes);
+    check::whole(reading, &sip.listen, &media, &trunks, &routes);
 
     let names = check::names(&trunks, &routes, own, &media);
     sip.config.trunks = trunks.iter().map(|trunk| trunk.sip.clone()).collect();
