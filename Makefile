@@ -2,7 +2,7 @@
 # make test   installs what the tests need that is missing (and says what), then runs every test
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint check-format clippy doc deny unit loom fuzz bench packages deb rpm clean-packages
+.PHONY: help demo build test lint check-format clippy doc deny unit loom fuzz bench packages deb rpm
 
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 export CARGO_TERM_COLOR ?= auto
@@ -66,12 +66,14 @@ fuzz:
 bench:
 	cargo bench --locked
 
+# Symbols stay with the build: what is installed is stripped.
 packages: build
 	@.ci/tools packages
-	@mkdir -p target/packages
+	@mkdir -p target/packages/stripped
+	strip -o target/packages/stripped/streamkit $(TARGET)/release/streamkit
 
 deb: packages
-	cargo deb --no-build --no-strip --output target/packages/
+	cargo deb --no-build --output target/packages/
 	@ls -l target/packages/*.deb
 
 rpm: packages
