@@ -51,15 +51,14 @@ pub(super) fn whole(
     trunks: &[Trunk],
     routes: &[Written],
 ) {
-    for one in listen
-        .iter()
-        .filter(|one| one.transport == Transport::Udp && media.ports.contains(&one.address.port()))
+    for one in
+        listen.iter().filter(|one| one.transport == Transport::Udp && media.ports.contains(&one.addr.port()))
     {
         let (first, last) = (media.ports.start(), media.ports.end());
         reading.refuse(
             reading.root().section("media").place("ports"),
             "sip.listen",
-            format!("port {} lies in media.ports, {first}-{last}", one.address.port()),
+            format!("port {} lies in media.ports, {first}-{last}", one.addr.port()),
             "part the two",
         );
     }
