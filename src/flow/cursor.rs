@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::applet::{Next, Scene};
-use super::{AnswerMode, Fact, Program, Verb, Verbs};
+use super::{AnswerMode, Fact, Program, Step, Verb, Verbs};
 
 /// More steps than this in one call end it (control-apis.md section 10).
 const MAX_STEPS: u32 = 1000;
@@ -29,10 +29,10 @@ impl Cursor {
         if fact == Fact::Answered {
             self.scene.answered = true;
         }
-        let next = match (fact, self.applet()) {
+        let next = match (fact, self.step()) {
+            (fact, Some(step)) => step.applet.tell(self.scene, fact, &mut verbs),
             (Fact::Began, None) => Next::Leave,
             (_, None) => Next::Stay,
-            (fact, Some(_)) => self.on_applet(fact, &mut verbs),
         };
         if matches!(next, Next::Leave) {
             self.advance(&mut verbs);
@@ -40,15 +40,9 @@ impl Cursor {
         verbs
     }
 
-    fn applet(&self) -> Option<usize> {
-        self.at.filter(|&at| at < self.program.steps.len())
-    }
-
-    fn on_applet(&mut self, fact: Fact, verbs: &mut Verbs) -> Next {
-        match self.at.and_then(|at| self.program.steps.get(at)) {
-            Some(step) => step.applet.tell(self.scene, fact, verbs),
-            None => Next::Stay,
-        }
+    /// The step that is on; none before the beginning and past the end.
+    fn step(&self) -> Option<&Step> {
+        self.at.and_then(|at| self.program.steps.get(at))
     }
 
     /// Goes on to the first applet that stays.
@@ -57,7 +51,7 @@ impl Cursor {
             self.steps += 1;
             let next = match self.at {
                 None => Some(0),
-                Some(at) => self.program.steps.get(at).and_then(|step| step.next),
+                Some(_) => self.step().and_then(|step| step.next),
             };
             let step = next.and_then(|at| self.program.steps.get(at));
             let Some(step) = step.filter(|_| self.steps <= MAX_STEPS) else {
