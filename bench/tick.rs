@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use divan::Bencher;
 use streamkit::ids::{CallKey, Entropy, PortId};
 use streamkit::media::{
-    Command, G711, Graph, Latch, LatchMode, Link, Play, Player, Reservation, RtpSpec, Spec, StreamSpec, pair,
+    Command, G711, Graph, Link, Play, Player, Reservation, RtpSpec, Spec, StreamSpec, pair,
 };
 use streamkit::rtp::Packet;
 use streamkit::units::{SampleRate, Ssrc};
@@ -25,19 +25,7 @@ fn peer() -> SocketAddr {
 }
 
 fn caller() -> Spec {
-    let spec = RtpSpec {
-        remote: peer(),
-        codec: G711::Mu,
-        payload_type: 0,
-        also: None,
-        telephone_event: Some(101),
-        telephone_event_also: None,
-        ptime_ms: 20,
-        send: true,
-        receive: true,
-        latch: Latch { mode: LatchMode::Auto, signalling: peer().ip(), networks: Vec::new() },
-        timeout: Duration::from_secs(60),
-    };
+    let spec = RtpSpec::new(peer(), G711::Mu);
     Spec::Rtp(Box::new(spec), Reservation::simulated(peer()))
 }
 

@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use streamkit::ids::{CallKey, Entropy, PortId};
 use streamkit::media::{
-    Command, Config, Engine, G711, Graph, Latch, LatchMode, Link, Play, Reservation, RtpSpec, Spec,
-    StreamEnd, StreamSpec, pair,
+    Command, Config, Engine, G711, Graph, Link, Play, Reservation, RtpSpec, Spec, StreamEnd, StreamSpec, pair,
 };
 use streamkit::rtp::Packet;
 use streamkit::units::{SampleRate, Ssrc};
@@ -78,19 +77,7 @@ const CALLER: PortId = PortId { call: CallKey(1), index: 0 };
 const BOT: PortId = PortId { call: CallKey(1), index: 1 };
 
 fn spec(remote: SocketAddr) -> Box<RtpSpec> {
-    Box::new(RtpSpec {
-        remote,
-        codec: G711::Mu,
-        payload_type: 0,
-        also: None,
-        telephone_event: Some(101),
-        telephone_event_also: None,
-        ptime_ms: 20,
-        send: true,
-        receive: true,
-        latch: Latch { mode: LatchMode::Auto, signalling: remote.ip(), networks: Vec::new() },
-        timeout: Duration::from_secs(60),
-    })
+    Box::new(RtpSpec::new(remote, G711::Mu))
 }
 
 fn packet(n: u16, bytes: &mut [u8]) -> usize {

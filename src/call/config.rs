@@ -71,6 +71,14 @@ pub struct Trunk {
     pub identity: Identity,
     /// Withheld numbers.
     pub privacy: Privacy,
+    /// How keys are told.
+    pub dtmf: Dtmf,
+    /// Whether media is encrypted.
+    pub srtp: Srtp,
+    /// Keys of SRTP are taken over UDP and TCP too, with a warning for each call (reliability R-42).
+    pub srtp_without_tls: bool,
+    /// The bot hears what a holding peer sends, in place of silence.
+    pub hold_passes: bool,
 }
 
 impl Trunk {
@@ -96,6 +104,10 @@ impl Trunk {
             trust_identity: true,
             identity: Identity::SipUser,
             privacy: Privacy::Withhold,
+            dtmf: Dtmf::Auto,
+            srtp: Srtp::Off,
+            srtp_without_tls: false,
+            hold_passes: false,
         }
     }
 }
@@ -120,6 +132,30 @@ pub enum Identity {
     Number,
     /// `sip:08061234509@pbx.example.com`.
     Uri,
+}
+
+/// How keys are told (`dtmf`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dtmf {
+    /// RFC 4733, and INFO when it comes.
+    Auto,
+    /// RFC 4733 alone.
+    Rfc4733,
+    /// INFO alone: telephone-event is neither offered nor answered.
+    Info,
+    /// The tones in the audio are recognised; INFO and RFC 4733 as in `Auto`.
+    Inband,
+}
+
+/// Whether media is encrypted (`srtp`, sip-trunk.md section 11.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Srtp {
+    /// It is not.
+    Off,
+    /// As the offer has it; our own are plain.
+    Optional,
+    /// It is, or there is no call.
+    Required,
 }
 
 /// Whether a withheld number reaches the bot.

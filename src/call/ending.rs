@@ -24,6 +24,10 @@ pub(super) enum Why {
     CallerCancel(Option<String>),
     /// No ACK to our 200.
     NoAck,
+    /// No PRACK to a reliable 18x of ours.
+    NoPrack,
+    /// The session was not refreshed.
+    SessionExpired,
     /// Signalling broke.
     SignallingLost,
     /// The flow is at its end.
@@ -128,6 +132,8 @@ impl Call {
                 Ending { by: By::Caller, reason: reason.clone(), code: Some(487), ..ours("cancel", "") }
             }
             Why::NoAck => ours("ack_timeout", "SIP;cause=408;text=\"no ACK\""),
+            Why::NoPrack => Ending { code: Some(504), ..ours("prack_timeout", "") },
+            Why::SessionExpired => ours("session_expired", "SIP;cause=408;text=\"session timer expired\""),
             Why::SignallingLost => ours("signalling_lost", ""),
             Why::Flow => by_flow(self.stage.last.as_ref(), ours("flow_end", "Q.850;cause=16")),
             Why::MediaTimeout => ours("media_timeout", "Q.850;cause=41;text=\"no RTP\""),

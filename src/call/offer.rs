@@ -45,6 +45,9 @@ pub(super) fn spec(trunk: &Trunk, leg: &Leg, agreed: &Agreed) -> RtpSpec {
         },
         // one-way media and hold are silent by agreement (reliability R-49)
         timeout: if agreed.receive && !agreed.held { trunk.media_timeout } else { Duration::ZERO },
+        rtcp_mux: agreed.rtcp_mux,
+        rtcp: agreed.rtcp,
+        srtp: None,
     }
 }
 

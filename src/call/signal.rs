@@ -22,6 +22,7 @@ impl Call {
             sip::Event::Ended { how, .. } => self.leg_ended(now, how),
             sip::Event::Digit { digit, held, .. } => self.keyed(digit, held),
             // an inbound leg is neither answered nor makes progress by its peer
+            sip::Event::Acknowledged { .. } | sip::Event::Modified { .. } => {}
             sip::Event::Incoming(_) | sip::Event::Progress { .. } | sip::Event::Answered { .. } => {}
         }
     }
@@ -99,6 +100,8 @@ impl Call {
                 self.end(now, Why::CallerCancel(reason));
             }
             Ended::AckTimeout => self.end(now, Why::NoAck),
+            Ended::PrackTimeout => self.end(now, Why::NoPrack),
+            Ended::SessionExpired => self.end(now, Why::SessionExpired),
             Ended::Lost => self.end(now, Why::SignallingLost),
             Ended::ByUs | Ended::Refused { .. } => self.end(now, Why::Internal), // no effect on a call that is ending
         }

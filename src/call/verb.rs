@@ -88,7 +88,7 @@ impl Call {
         telemetry::metrics::call_set_up(&self.trunk().name, self.record.since_invite(now), true);
         self.timers.max_call = Some(now + self.trunk().max_call);
         self.open_port(); // before the 200: nothing the peer sends on it may find no one
-        let body = Body::sdp(self.leg.sdp.clone());
+        let body = Some(Body::sdp(self.leg.sdp.clone()));
         self.outputs.push_back(Output::Sip(sip::Command::Answer { leg: self.leg.id, body }));
         self.raise();
         self.tell(now, Fact::Answered);

@@ -46,6 +46,7 @@ pub(super) fn trunk(mut trunk: Section<'_>) -> Option<Trunk> {
         transports,
         force_rport: trunk.key("force_rport", false),
         nat_contact: trunk.key("nat_contact", true),
+        ..sip::Trunk::new("")
     };
     let call = call(&mut trunk);
     not_in_this_release(&mut trunk);
@@ -223,14 +224,14 @@ impl super::read::Read for UuiSource {
 }
 
 /// Where requests of ours may go besides the peers: literal addresses.
-fn targets(trunk: &mut Section<'_>) -> Vec<IpAddr> {
+fn targets(trunk: &mut Section<'_>) -> Vec<sip::Target> {
     let mut found = Vec::new();
     for mut target in trunk.sections("targets") {
         if let Some(uri) = target.required::<String>("uri") {
             let host = uri.split(';').next().unwrap_or_default();
             let address = host.parse::<IpAddr>().ok().or_else(|| Some(host.parse::<SocketAddr>().ok()?.ip()));
             match address {
-                Some(address) => found.push(address),
+                Some(address) => found.push(sip::Target::address(address)),
                 None => target.refuse(
                     "uri",
                     format!("{host:?} is no address, and names of targets are not in this release"),

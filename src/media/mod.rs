@@ -116,8 +116,64 @@ pub struct RtpSpec {
     pub receive: bool,
     /// From whom we learn where to send.
     pub latch: Latch,
-    /// No RTP for so long is told as `Event::Silent`; zero: never.
+    /// No RTP and no RTCP for so long is told as `Event::Silent`; zero: never.
     pub timeout: Duration,
+    /// RTCP on the socket of RTP (RFC 5761).
+    pub rtcp_mux: bool,
+    /// Where the SDP says RTCP goes; absent: one port above `remote`.
+    pub rtcp: Option<SocketAddr>,
+    /// SRTP and SRTCP; absent: plain RTP.
+    pub srtp: Option<Box<Srtp>>,
+}
+
+impl RtpSpec {
+    /// PCMU or PCMA both ways in packets of 20 ms, telephone-event 101, learning from `remote` alone.
+    pub fn new(remote: SocketAddr, codec: G711) -> Self {
+        Self {
+            remote,
+            codec,
+            payload_type: if codec == G711::Mu { 0 } else { 8 },
+            also: None,
+            telephone_event: Some(101),
+            telephone_event_also: None,
+            ptime_ms: 20,
+            send: true,
+            receive: true,
+            latch: Latch { mode: LatchMode::Auto, signalling: remote.ip(), networks: Vec::new() },
+            timeout: Duration::from_secs(60),
+            rtcp_mux: false,
+            rtcp: None,
+            srtp: None,
+        }
+    }
+}
+
+/// What protects the packets of both directions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Srtp {
+    /// Ours.
+    pub send: SrtpKey,
+    /// Theirs.
+    pub receive: SrtpKey,
+    /// Octets of MKI in each packet of theirs, before the tag: 0 to 4.
+    pub mki: u8,
+}
+
+/// Master key and salt of one direction (RFC 3711 §8.2); never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SrtpKey {
+    /// The RTP tag has 32 bits in place of 80; that of RTCP always has 80.
+    pub short_tag: bool,
+    /// AES_CM_128 master key.
+    pub key: [u8; 16],
+    /// Master salt.
+    pub salt: [u8; 14],
+}
+
+impl std::fmt::Debug for SrtpKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SrtpKey").field("short_tag", &self.short_tag).finish_non_exhaustive()
+    }
 }
 
 /// What the engine tells a call.
@@ -177,6 +233,25 @@ pub struct RtpCounts {
     pub bytes_out: u64,
     /// Packets the kernel did not take.
     pub send_failed: u64,
+    /// SRTP or SRTCP packets that failed authentication.
+    pub unauthentic: u64,
+    /// SRTP or SRTCP packets that had come before (RFC 3711 §3.3.2).
+    pub replayed: u64,
+    /// What the peer told by RTCP; absent: it never did.
+    pub told: Option<RtcpTold>,
+}
+
+/// What the peer's reports say of what we send (RFC 3550 §6.4).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RtcpTold {
+    /// Reports with a block about us.
+    pub reports: u64,
+    /// Cumulative number of our packets it lost.
+    pub lost: u64,
+    /// Its interarrival jitter at the last report, in milliseconds.
+    pub jitter_ms: f64,
+    /// Round trip by the last report that had an LSR of ours, in milliseconds.
+    pub round_trip_ms: Option<f64>,
 }
 
 /// What a stream port counted; samples at the stream's rate.

@@ -107,14 +107,89 @@ pub struct Trunk {
     pub name: String,
     /// Networks that may send us requests; the narrowest over all trunks wins.
     pub peers: Vec<IpNet>,
-    /// Addresses requests may go to besides (literal targets).
-    pub targets: Vec<IpAddr>,
+    /// Where requests of ours may go besides; those in use and by which priority are the endpoint's to choose.
+    pub targets: Vec<Target>,
     /// Transports it may use.
     pub transports: Vec<Transport>,
     /// Answer to the source port though no rport was asked for.
     pub force_rport: bool,
     /// Send in-dialog requests to the source when the Contact is unreachable.
     pub nat_contact: bool,
+    /// Session-Expires of ours (RFC 4028); zero: none is begun by us, the peer's is honoured.
+    pub session_timer: Duration,
+    /// Who may send, on top of the address (reliability R-24); empty: nobody is challenged.
+    pub digest_users: Vec<Credentials>,
+    /// Between two OPTIONS of ours to each target; zero: none.
+    pub options_ping: Duration,
+    /// 3xx are followed, at most 3, to hosts of the trunk.
+    pub follow_redirect: bool,
+}
+
+impl Trunk {
+    /// A trunk with every default (operator.md section 3.1), without peers.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            peers: Vec::new(),
+            targets: Vec::new(),
+            transports: vec![Transport::Udp, Transport::Tcp],
+            force_rport: false,
+            nat_contact: true,
+            session_timer: Duration::from_secs(1800),
+            digest_users: Vec::new(),
+            options_ping: Duration::from_secs(30),
+            follow_redirect: false,
+        }
+    }
+}
+
+/// One target of a trunk: `host[:port];transport=` (sip-trunk.md section 15).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Name or address, an IPv6 one without brackets.
+    pub host: String,
+    /// Absent: by SRV, else 5060 or 5061 over TLS.
+    pub port: Option<u16>,
+    /// Absent: by SRV, else the first of the trunk's.
+    pub transport: Option<Transport>,
+    /// The lowest goes first.
+    pub priority: u16,
+    /// Share among those of one priority.
+    pub weight: u16,
+    /// For a challenge of this target.
+    pub credentials: Option<Credentials>,
+}
+
+impl Target {
+    /// An address, the rest by default.
+    pub fn address(ip: IpAddr) -> Self {
+        Self { host: ip.to_string(), port: None, transport: None, priority: 0, weight: 0, credentials: None }
+    }
+
+    /// Its address, when it is written as one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.host.parse().ok().map(|ip: IpAddr| ip.to_canonical())
+    }
+}
+
+/// A user of digest authentication; its password is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Name.
+    pub user: String,
+    /// Secret.
+    pub password: String,
+    /// Given to this realm only; absent: to any.
+    pub realm: Option<String>,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("user", &self.user)
+            .field("realm", &self.realm)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A body with its Content-Type.
@@ -149,8 +224,9 @@ pub enum Command {
     Answer {
         /// The leg.
         leg: LegId,
-        /// The SDP answer.
-        body: Body,
+        /// The SDP answer, or our offer when the INVITE had none; absent when offer and answer are done already,
+        /// in a reliable 183 and its PRACK.
+        body: Option<Body>,
     },
     /// A final refusal of the INVITE of an inbound leg, or of a re-INVITE when one is open.
     Reject {
@@ -159,12 +235,36 @@ pub enum Command {
         /// What is answered.
         refusal: Refusal,
     },
-    /// 200 to an open re-INVITE.
+    /// 200 to an open re-INVITE, UPDATE or PRACK with an offer.
     Accept {
         /// The leg.
         leg: LegId,
         /// The SDP answer.
         body: Option<Body>,
+    },
+    /// A re-INVITE or UPDATE of ours; `Event::Modified` tells its result. One that glares is sent again by itself.
+    Modify {
+        /// The leg.
+        leg: LegId,
+        /// By UPDATE, if the peer allows it; a re-INVITE else.
+        update: bool,
+        /// Our offer; absent: one is asked for (re-INVITE only).
+        body: Option<Body>,
+    },
+    /// The ACK to a 2xx that held an offer: `Event::Answered` or `Event::Modified` after an INVITE of ours without
+    /// one. It is not sent before.
+    Acknowledge {
+        /// The leg.
+        leg: LegId,
+        /// Our answer; absent: there is none, and what follows is a `Hangup`.
+        body: Option<Body>,
+    },
+    /// An INFO of ours inside the dialog: a key.
+    Info {
+        /// The leg.
+        leg: LegId,
+        /// As `application/dtmf-relay`.
+        body: Body,
     },
     /// Ends the leg: BYE when it is up (with early dialogs of ours: CANCEL; before any 1xx: as soon as one is in;
     /// inbound and not answered: 487 never, use `Reject`).
@@ -190,15 +290,24 @@ pub struct Dial {
     /// Request-URI and To.
     pub uri: String,
     /// Where it is sent.
-    pub to: SocketAddr,
-    /// How.
-    pub transport: Transport,
+    pub to: Destination,
     /// From URI without tag, e.g. `sip:1000@192.0.2.1`.
     pub from: String,
     /// Further header fields as name and value; CR, LF and NUL were refused before.
     pub headers: Vec<(String, String)>,
-    /// SDP offer.
+    /// SDP offer; absent: one is asked for, and `Event::Answered` brings it.
     pub body: Option<Body>,
+    /// It rings no longer than this: CANCEL.
+    pub ring_limit: Duration,
+}
+
+/// Where a call of ours goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// There, and nowhere else.
+    Address(SocketAddr, Transport),
+    /// To the trunk's targets by priority and weight, the next when one fails (sip-trunk.md section 15).
+    Targets,
 }
 
 /// Whether new work is taken.
@@ -262,7 +371,22 @@ pub enum Event {
         /// SDP in the ACK (late offer).
         body: Option<Body>,
     },
-    /// A re-INVITE waits for `Accept` or `Reject`.
+    /// SDP in the PRACK of a reliable 183 that held our offer: its answer. The PRACK has been answered.
+    Acknowledged {
+        /// The leg.
+        leg: LegId,
+        /// The SDP answer.
+        body: Option<Body>,
+    },
+    /// `Modify` is done.
+    Modified {
+        /// The leg.
+        leg: LegId,
+        /// What the 2xx holds: the answer, or an offer when `Modify` had none (`Acknowledge` it); or the status that
+        /// refused it, which leaves the call as it was.
+        result: Result<Option<Body>, u16>,
+    },
+    /// A re-INVITE, an UPDATE or a PRACK with an offer waits for `Accept` or `Reject`.
     Reoffer {
         /// The leg.
         leg: LegId,
@@ -295,6 +419,8 @@ impl Event {
             Self::Progress { leg, .. }
             | Self::Answered { leg, .. }
             | Self::Confirmed { leg, .. }
+            | Self::Acknowledged { leg, .. }
+            | Self::Modified { leg, .. }
             | Self::Reoffer { leg, .. }
             | Self::Digit { leg, .. }
             | Self::Ended { leg, .. } => *leg,
@@ -317,6 +443,8 @@ pub struct Incoming {
     pub remote: SocketAddr,
     /// How it came.
     pub transport: Transport,
+    /// Whether a 18x goes out reliably (RFC 3262): by it alone an offer of ours may go out before the 200.
+    pub reliable: bool,
     /// The INVITE itself, for its header fields and its body.
     pub invite: Message,
 }
@@ -338,6 +466,10 @@ pub enum Ended {
     ByUs,
     /// No ACK to our 200 for 64*T1; BYE went out.
     AckTimeout,
+    /// No PRACK to a reliable 18x of ours for 64*T1; 504 went out (RFC 3262 §3).
+    PrackTimeout,
+    /// The session timer ran out (RFC 4028); BYE went out.
+    SessionExpired,
     /// A call of ours was refused.
     Refused {
         /// 300..=699; 408 when nothing came.

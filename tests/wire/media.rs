@@ -52,17 +52,9 @@ const fn port(call: u64, index: u8) -> PortId {
 
 fn spec(remote: SocketAddr) -> Box<RtpSpec> {
     Box::new(RtpSpec {
-        remote,
-        codec: G711::A,
-        payload_type: 8,
-        also: None,
         telephone_event: None,
-        telephone_event_also: None,
-        ptime_ms: 20,
-        send: true,
-        receive: true,
         latch: Latch { mode: LatchMode::Strict, signalling: remote.ip(), networks: Vec::new() },
-        timeout: Duration::from_secs(60),
+        ..RtpSpec::new(remote, G711::A)
     })
 }
 

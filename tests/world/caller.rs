@@ -1,10 +1,12 @@
 //! A telephone behind a PBX: an endpoint of its own, an ear and a mouth, and the bad manners real ones have.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use streamkit::ids::{Entropy, LegId, TrunkId};
-use streamkit::sip::{self, Body, Command, Dial, Ended, Endpoint, Event, Input, Output, Transport};
+use streamkit::sip::{
+    self, Body, Command, Destination, Dial, Ended, Endpoint, Event, Input, Output, Transport,
+};
 
 use super::ear::Ear;
 use super::mouth::{EVENTS, Mouth};
@@ -62,10 +64,8 @@ impl Caller {
         let trunk = sip::Trunk {
             name: "kit".to_owned(),
             peers: vec![kit.ip().into()],
-            targets: Vec::new(),
             transports: vec![Transport::Udp],
-            force_rport: false,
-            nat_contact: true,
+            ..sip::Trunk::new("")
         };
         let config =
             sip::Config { trunks: vec![trunk], user_agent: "Phone".to_owned(), ..sip::Config::default() };
@@ -105,8 +105,8 @@ impl Caller {
             leg: self.leg,
             trunk: TrunkId(0),
             uri: format!("sip:{}@{}", self.number, self.kit),
-            to: self.kit,
-            transport: Transport::Udp,
+            to: Destination::Address(self.kit, Transport::Udp),
+            ring_limit: Duration::from_secs(180),
             from: "sip:08061234509@pbx.example.com".to_owned(),
             headers: self.headers.clone(),
             body: self.offer.clone().map(Body::sdp),

@@ -45,10 +45,8 @@ impl Kit {
         let trunk = sip::Trunk {
             name: setup.trunk.name.clone(),
             peers: peers.iter().map(|peer| peer.ip().into()).collect(),
-            targets: Vec::new(),
             transports: vec![Transport::Udp],
-            force_rport: false,
-            nat_contact: true,
+            ..sip::Trunk::new("")
         };
         let mut endpoint =
             Endpoint::new(sip::Config { trunks: vec![trunk], ..sip::Config::default() }, chance.fork());

@@ -213,6 +213,8 @@ impl Desk {
                 Event::Incoming(_)
                 | Event::Progress { .. }
                 | Event::Confirmed { .. }
+                | Event::Acknowledged { .. }
+                | Event::Modified { .. }
                 | Event::Digit { .. } => {}
             }
         }

@@ -50,7 +50,7 @@ use crate::rtp::sender::Sender;
 use crate::sdp::{self, Law, Session, Wish};
 use crate::sip::io::drive;
 use crate::sip::message::{Scheme, Uri};
-use crate::sip::{Body, Command, Transport};
+use crate::sip::{Body, Command, Destination, Transport};
 use call::Progress;
 use mouth::Terms;
 use pacer::{Line, Order, Pacer};
@@ -246,7 +246,8 @@ impl Caller {
         let from = dial.from.unwrap_or_else(|| format!("sip:caller@{}", SocketAddr::new(ip, inner.port)));
         let (uri, headers, trunk) = (dial.uri, dial.headers, TrunkId(0));
         let body = Some(Body::sdp(offer));
-        let command = Box::new(crate::sip::Dial { leg, trunk, uri, to, transport, from, headers, body });
+        let (to, ring_limit) = (Destination::Address(to, transport), Duration::from_secs(180));
+        let command = Box::new(crate::sip::Dial { leg, trunk, uri, to, from, headers, body, ring_limit });
         let turn = inner.turn.lock().await;
         inner.exchange.expect(leg, sink);
         inner.command(Command::Dial(command)).await;

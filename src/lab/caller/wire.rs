@@ -159,10 +159,8 @@ pub(super) fn endpoint(config: &Config, entropy: Entropy) -> Endpoint {
     let trunk = Trunk {
         name: "anyone".to_owned(),
         peers: everywhere.to_vec(),
-        targets: Vec::new(),
         transports: vec![Transport::Udp, Transport::Tcp],
-        force_rport: false,
-        nat_contact: true,
+        ..Trunk::new("")
     };
     let settings = sip::Config {
         trunks: vec![trunk],

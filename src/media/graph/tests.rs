@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::super::port::player::Player;
 use super::super::port::stream::pair;
 use super::super::ring::StreamEnd;
-use super::super::{Counts, Latch, LatchMode, Play, Reached, Reservation, StreamSpec};
+use super::super::{Counts, Play, Reached, Reservation, StreamSpec};
 use super::*;
 use crate::audio::G711;
 use crate::audio::g711::{MU_TO_LINEAR, linear_to_mu};
@@ -30,19 +30,7 @@ fn peer() -> SocketAddr {
 }
 
 fn spec() -> RtpSpec {
-    RtpSpec {
-        remote: peer(),
-        codec: G711::Mu,
-        payload_type: 0,
-        also: None,
-        telephone_event: Some(101),
-        telephone_event_also: None,
-        ptime_ms: 20,
-        send: true,
-        receive: true,
-        latch: Latch { mode: LatchMode::Auto, signalling: peer().ip(), networks: Vec::new() },
-        timeout: Duration::from_secs(60),
-    }
+    RtpSpec::new(peer(), G711::Mu)
 }
 
 /// A packet the caller got.

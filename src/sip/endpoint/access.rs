@@ -39,7 +39,7 @@ pub(super) fn trunk_of(trunks: &[Arc<Trunk>], transport: Transport, source: IpAd
 /// Whether packets of this trunk's calls may go to that address (reliability R-26).
 pub(super) fn is_of_trunk(trunk: &Trunk, address: IpAddr) -> bool {
     let address = address.to_canonical();
-    trunk.targets.iter().any(|target| target.to_canonical() == address)
+    trunk.targets.iter().any(|target| target.ip() == Some(address))
         || trunk.peers.iter().any(|net| net.contains(&address))
 }
 
@@ -139,15 +139,15 @@ fn forget(times: &mut VecDeque<Instant>, now: Instant, span: Duration) {
 #[allow(clippy::disallowed_methods)] // a beginning for simulated time
 mod tests {
     use super::*;
+    use crate::sip::Target;
 
     fn trunk(peers: &[&str], transports: &[Transport]) -> Arc<Trunk> {
         Arc::new(Trunk {
             name: "t".to_owned(),
             peers: peers.iter().map(|net| net.parse().unwrap()).collect(),
-            targets: vec!["203.0.113.9".parse().unwrap()],
+            targets: vec![Target::address("203.0.113.9".parse().unwrap())],
             transports: transports.to_vec(),
-            force_rport: false,
-            nat_contact: true,
+            ..Trunk::new("")
         })
     }
 

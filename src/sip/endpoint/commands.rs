@@ -20,7 +20,7 @@ impl Endpoint {
                 self.with_leg(leg, |endpoint, _, leg| endpoint.progress(now, leg, status, body));
             }
             Command::Answer { leg, body } => {
-                self.with_leg(leg, |endpoint, _, leg| endpoint.accept_offer(now, leg, &body));
+                self.with_leg(leg, |endpoint, _, leg| endpoint.accept_offer(now, leg, body.as_ref()));
             }
             Command::Accept { leg, body } => {
                 self.with_leg(leg, |endpoint, _, leg| endpoint.accept_reoffer(now, leg, body.as_ref()));
@@ -28,6 +28,7 @@ impl Endpoint {
             Command::Reject { leg, refusal } => {
                 self.with_leg(leg, |endpoint, id, leg| endpoint.reject(now, id, leg, &refusal));
             }
+            Command::Modify { .. } | Command::Acknowledge { .. } | Command::Info { .. } => {}
             Command::Hangup { leg, reason } => {
                 self.with_leg(leg, |endpoint, id, leg| endpoint.hang_up(now, id, leg, reason));
             }
@@ -47,9 +48,9 @@ impl Endpoint {
         }
     }
 
-    fn accept_offer(&mut self, now: Instant, leg: &mut Leg, body: &Body) {
+    fn accept_offer(&mut self, now: Instant, leg: &mut Leg, body: Option<&Body>) {
         match std::mem::replace(&mut leg.stage, Stage::Up) {
-            Stage::Offered(offered) => self.accept(now, leg, &offered.asked, Some(body)),
+            Stage::Offered(offered) => self.accept(now, leg, &offered.asked, body),
             stage => leg.stage = stage,
         }
     }

@@ -12,7 +12,7 @@ use crate::sip::dialog::Dialog;
 use crate::sip::hop;
 use crate::sip::message::{Method, Request, Uri};
 use crate::sip::transaction::table::Purpose;
-use crate::sip::{Dial, Ended, Event};
+use crate::sip::{Destination, Dial, Ended, Event};
 
 impl Endpoint {
     /// Sends an INVITE over `local`, our address that faces the target.
@@ -28,7 +28,8 @@ impl Endpoint {
 
     fn try_dial(&mut self, now: Instant, dial: Dial, local: Option<SocketAddr>) -> Result<(), Ended> {
         let refused = |status| Ended::Refused { status, reason: None };
-        let to = hop::canonical(dial.to);
+        let Destination::Address(to, transport) = dial.to else { return Err(Ended::Lost) };
+        let to = hop::canonical(to);
         let trunk = self.trunk(dial.trunk).cloned().ok_or(Ended::Lost)?;
         let local = hop::canonical(local.ok_or(Ended::Lost)?);
         // to addresses of the trunk only.
@@ -36,7 +37,7 @@ impl Endpoint {
             return Err(refused(403));
         }
         let target: Uri = dial.uri.parse().map_err(|_| refused(400))?;
-        let hop = Hop { transport: dial.transport, local, remote: to };
+        let hop = Hop { transport, local, remote: to };
         let (tag, branch, call_id) = (self.tag(), self.branch(), self.entropy.token());
         let from = if dial.from.contains('<') { dial.from.clone() } else { format!("<{}>", dial.from) };
         let dialog = Dialog::of_dial(call_id.as_bytes(), &format!("{from};tag={tag}"), &tag, target, hop);

@@ -205,7 +205,7 @@ impl Endpoint {
     pub fn knows(&self, transport: Transport, source: SocketAddr) -> bool {
         let ip = source.ip().to_canonical();
         access::trunk_of(&self.trunks, transport, ip).is_some()
-            || self.trunks.iter().any(|trunk| trunk.targets.contains(&ip))
+            || self.trunks.iter().any(|trunk| trunk.targets.iter().any(|target| target.ip() == Some(ip)))
     }
 
     /// Whether a call that is up uses this connection. Looks at every leg: for the rare idle connection.

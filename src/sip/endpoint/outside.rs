@@ -165,6 +165,7 @@ impl Endpoint {
             local: peer.hop.local,
             remote: peer.hop.remote,
             transport: peer.hop.transport,
+            reliable: false,
             invite,
         })));
     }

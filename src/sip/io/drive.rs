@@ -18,7 +18,7 @@ use super::{Sockets, Trace, Traced};
 use crate::sip::endpoint::{Endpoint, Input, Output};
 use crate::sip::hop::{Hop, Way};
 use crate::sip::message::Framed;
-use crate::sip::{Command, Event, Octets, Transport};
+use crate::sip::{Command, Destination, Event, Octets, Transport};
 use crate::telemetry::metrics;
 
 /// Datagrams taken before timers, connections and commands have their turn.
@@ -202,10 +202,13 @@ impl<E: FnMut(Event) + Send> Shell<E> {
 
     fn command(&mut self, command: Command) {
         let local = match &command {
-            Command::Dial(dial) => {
-                let listener = self.listeners.get(&(dial.transport, dial.to.is_ipv4())).copied();
-                listener.and_then(|listener| self.facing.local(listener, dial.to.ip()))
-            }
+            Command::Dial(dial) => match dial.to {
+                Destination::Address(to, transport) => {
+                    let listener = self.listeners.get(&(transport, to.is_ipv4())).copied();
+                    listener.and_then(|listener| self.facing.local(listener, to.ip()))
+                }
+                Destination::Targets => None,
+            },
             _ => None,
         };
         self.step(Instant::now(), Input::Command { command, local });

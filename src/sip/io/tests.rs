@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::{Listen, Sockets, Trace, drive};
 use crate::ids::{Entropy, LegId, TrunkId};
 use crate::sip::message::{Framed, Framer, Framing, Message};
-use crate::sip::{Body, Command, Config, Dial, Ended, Endpoint, Event, Transport, Trunk};
+use crate::sip::{Body, Command, Config, Destination, Dial, Ended, Endpoint, Event, Transport, Trunk};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -42,10 +42,8 @@ impl Node {
         let trunk = Trunk {
             name: "loopback".to_owned(),
             peers: vec!["127.0.0.1/32".parse().unwrap()],
-            targets: Vec::new(),
             transports: vec![Transport::Udp, Transport::Tcp],
-            force_rport: false,
-            nat_contact: true,
+            ..Trunk::new("")
         };
         let endpoint = Endpoint::new(Config { trunks: vec![trunk], ..Config::default() }, Entropy::from_os());
         let (commands, taken) = mpsc::channel(16);
@@ -136,7 +134,7 @@ async fn a_call_over_udp_is_answered_and_ended() {
     assert_eq!(datagram(&socket).await.status(), Some(100));
     let Event::Incoming(incoming) = node.event().await else { panic!("no call") };
     assert_eq!((incoming.local, incoming.remote), (node.udp, socket.local_addr().unwrap()));
-    node.command(Command::Answer { leg: incoming.leg, body: sdp() }).await;
+    node.command(Command::Answer { leg: incoming.leg, body: Some(sdp()) }).await;
     let ok = datagram(&socket).await;
     let contact = ok.contact().unwrap().uri.clone();
     assert_eq!((contact.host(), contact.port()), ("127.0.0.1", Some(node.udp.port())));
@@ -185,7 +183,7 @@ async fn a_stream_is_read_however_it_is_split() {
     assert_eq!(wire.message().await.status(), Some(100));
     let Event::Incoming(incoming) = node.event().await else { panic!("no call") };
     assert_eq!((incoming.transport, incoming.local), (Transport::Tcp, node.tcp));
-    node.command(Command::Answer { leg: incoming.leg, body: sdp() }).await;
+    node.command(Command::Answer { leg: incoming.leg, body: Some(sdp()) }).await;
     let ok = wire.message().await;
     assert!(ok.contact().unwrap().uri.as_str().ends_with(";transport=tcp"));
     let tag = ok.to().tag().unwrap();
@@ -223,7 +221,7 @@ async fn an_answer_whose_connection_is_closed_goes_to_the_port_of_via() {
     let leg = node.event().await.leg();
     wire.stream.shutdown().await.unwrap();
     assert!(wire.is_closed().await);
-    node.command(Command::Answer { leg, body: sdp() }).await;
+    node.command(Command::Answer { leg, body: Some(sdp()) }).await;
     let (stream, _) = timeout(PATIENCE, listener.accept()).await.expect("a connection in time").unwrap();
     let mut back = Wire { stream, framer: Framer::new() };
     assert_eq!(back.message().await.status(), Some(200));
@@ -240,15 +238,15 @@ async fn two_nodes_call_each_other_over_both_transports() {
             leg,
             trunk: TrunkId(0),
             uri: format!("sip:bot@{to}"),
-            to,
-            transport,
+            to: Destination::Address(to, transport),
+            ring_limit: Duration::from_secs(180),
             from: "sip:a@127.0.0.1".to_owned(),
             headers: Vec::new(),
             body: Some(sdp()),
         };
         caller.command(Command::Dial(Box::new(dial))).await;
         let theirs = callee.event().await.leg();
-        callee.command(Command::Answer { leg: theirs, body: sdp() }).await;
+        callee.command(Command::Answer { leg: theirs, body: Some(sdp()) }).await;
         assert!(matches!(caller.event().await, Event::Answered { body: Some(_), .. }));
         assert!(matches!(callee.event().await, Event::Confirmed { .. }));
         callee.command(Command::Hangup { leg: theirs, reason: None }).await;
@@ -270,8 +268,8 @@ async fn a_call_to_a_closed_port_is_lost_at_once() {
         leg: LegId(1 << 63),
         trunk: TrunkId(0),
         uri: "sip:bot@127.0.0.1".to_owned(),
-        to: closed,
-        transport: Transport::Tcp,
+        to: Destination::Address(closed, Transport::Tcp),
+        ring_limit: Duration::from_secs(180),
         from: "sip:a@127.0.0.1".to_owned(),
         headers: Vec::new(),
         body: None,

@@ -43,7 +43,7 @@ fn a_thousand_copies_of_an_invite_are_one_call_and_one_answer_each() {
     let load = bench.endpoint.load();
     assert_eq!((load.transactions, load.dialogs, load.legs), (1, 1, 1));
     let leg = bench.leg();
-    bench.command(Command::Answer { leg, body: sdp() });
+    bench.command(Command::Answer { leg, body: Some(sdp()) });
     bench.take();
     for _ in 0..1000 {
         bench.peer(&invite(""));
@@ -61,7 +61,7 @@ fn record_routes_come_back_in_every_answer_that_makes_a_dialog() {
     let ringing = bench.only();
     bench.command(Command::Progress { leg, status: 183, body: Some(sdp()) });
     let progress = bench.only();
-    bench.command(Command::Answer { leg, body: sdp() });
+    bench.command(Command::Answer { leg, body: Some(sdp()) });
     let ok = bench.only();
     for answer in [&ringing, &progress, &ok] {
         let routes = answer.list("Record-Route");
@@ -90,7 +90,7 @@ fn a_call_is_answered_confirmed_and_ended_by_the_peer() {
 fn the_200_is_repeated_until_its_ack() {
     let mut bench = Bench::new();
     let leg = bench.invited("");
-    bench.command(Command::Answer { leg, body: sdp() });
+    bench.command(Command::Answer { leg, body: Some(sdp()) });
     let tag = bench.only().to().tag().unwrap().to_owned();
     bench.wait(Duration::from_millis(3600));
     let raw = bench.raw.clone();
@@ -109,7 +109,7 @@ fn the_200_is_repeated_until_its_ack() {
 fn an_ack_with_the_branch_of_the_invite_is_taken() {
     let mut bench = Bench::new();
     let leg = bench.invited("");
-    bench.command(Command::Answer { leg, body: sdp() });
+    bench.command(Command::Answer { leg, body: Some(sdp()) });
     let tag = bench.only().to().tag().unwrap().to_owned();
     bench.peer(&of_invite("ACK", &tag));
     assert!(matches!(bench.events.last(), Some(Event::Confirmed { .. })));
@@ -119,7 +119,7 @@ fn an_ack_with_the_branch_of_the_invite_is_taken() {
 fn a_200_without_ack_ends_in_a_bye_after_64_t1() {
     let mut bench = Bench::new();
     let leg = bench.invited("");
-    bench.command(Command::Answer { leg, body: sdp() });
+    bench.command(Command::Answer { leg, body: Some(sdp()) });
     bench.wait(64 * T1 - Duration::from_millis(1));
     assert_eq!(bench.heard(), ["200"; 11]); // at once, and 0.5 1.5 3.5 7.5 … 31.5
     assert_eq!(bench.ended(), None);
@@ -216,7 +216,7 @@ fn a_command_for_a_leg_that_is_gone_changes_nothing() {
     bench.peer(&inside("BYE", &tag, 2, "", ""));
     bench.take();
     bench.command(Command::Hangup { leg, reason: None });
-    bench.command(Command::Answer { leg, body: sdp() });
+    bench.command(Command::Answer { leg, body: Some(sdp()) });
     bench.command(Command::Reject { leg, refusal: refusal(486) });
     bench.command(Command::Progress { leg, status: 180, body: None });
     assert!(bench.sent.is_empty());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::ids::{Entropy, LegId};
 use crate::sip::endpoint::{Endpoint, Input, Output};
 use crate::sip::message::{Framing, Message};
-use crate::sip::{Body, Command, Config, Ended, Event, Load, Transport, Trunk};
+use crate::sip::{Body, Command, Config, Ended, Event, Load, Target, Transport, Trunk};
 
 pub(super) const US: &str = "192.0.2.1:5060";
 pub(super) const PEER: &str = "192.0.2.10:5060";
@@ -19,10 +19,9 @@ pub(super) fn trunk() -> Trunk {
     Trunk {
         name: "pbx".to_owned(),
         peers: vec!["192.0.2.0/24".parse().unwrap()],
-        targets: vec!["203.0.113.5".parse().unwrap()],
+        targets: vec![Target::address("203.0.113.5".parse().unwrap())],
         transports: vec![Transport::Udp, Transport::Tcp],
-        force_rport: false,
-        nat_contact: true,
+        ..Trunk::new("")
     }
 }
 
@@ -131,7 +130,7 @@ impl Bench {
     /// A call that is up; our tag.
     pub(super) fn up(&mut self, extra: &str) -> (LegId, String) {
         let leg = self.invited(extra);
-        self.command(Command::Answer { leg, body: sdp() });
+        self.command(Command::Answer { leg, body: Some(sdp()) });
         let tag = self.only().to().tag().unwrap().to_owned();
         self.peer(&inside("ACK", &tag, 1, "", ""));
         assert!(matches!(self.events.last(), Some(Event::Confirmed { .. })));

@@ -6,7 +6,7 @@ use super::answering::answer_to;
 use super::bench::{Bench, addr, name, sdp};
 use crate::ids::{LegId, TrunkId};
 use crate::sip::message::Message;
-use crate::sip::{Command, Dial, Ended, Event, Load, Transport};
+use crate::sip::{Command, Destination, Dial, Ended, Event, Load, Transport};
 
 const LEG: LegId = LegId(1 << 63 | 1);
 
@@ -15,8 +15,8 @@ fn dial(to: &str) -> Command {
         leg: LEG,
         trunk: TrunkId(0),
         uri: "sip:2000@203.0.113.5".to_owned(),
-        to: addr(to),
-        transport: Transport::Udp,
+        to: Destination::Address(addr(to), Transport::Udp),
+        ring_limit: Duration::from_secs(180),
         from: "sip:1000@192.0.2.1".to_owned(),
         headers: vec![("X-Test".to_owned(), "yes".to_owned())],
         body: Some(sdp()),

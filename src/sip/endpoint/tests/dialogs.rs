@@ -75,7 +75,7 @@ fn an_invite_without_contact_is_answered_and_its_bye_goes_to_the_source() {
     bench.from("192.0.2.44:5066", &super::bench::invite("").replace(CONTACT, ""));
     bench.take();
     let leg = bench.leg();
-    bench.command(Command::Answer { leg, body: sdp() });
+    bench.command(Command::Answer { leg, body: Some(sdp()) });
     let tag = bench.only().to().tag().unwrap().to_owned();
     bench.from("192.0.2.44:5066", &inside("ACK", &tag, 1, "", ""));
     bench.command(Command::Hangup { leg, reason: None });
@@ -116,7 +116,7 @@ fn a_reinvite_is_put_to_the_call_and_moves_the_target() {
 fn a_reinvite_before_the_first_ack_gets_491() {
     let mut bench = Bench::new();
     let leg = bench.invited("");
-    bench.command(Command::Answer { leg, body: sdp() });
+    bench.command(Command::Answer { leg, body: Some(sdp()) });
     let tag = bench.only().to().tag().unwrap().to_owned();
     bench.peer(&inside("INVITE", &tag, 2, SDP, "v=0\r\n"));
     assert_eq!(bench.heard(), ["491"]);
@@ -236,7 +236,7 @@ fn an_advertised_name_stands_in_contact_and_via() {
         Config { trunks: vec![trunk()], advertise: Some("2001:db8::5".to_owned()), ..Config::default() };
     let mut bench = Bench::with(config);
     let leg = bench.invited("");
-    bench.command(Command::Answer { leg, body: sdp() });
+    bench.command(Command::Answer { leg, body: Some(sdp()) });
     let ok = bench.only();
     assert_eq!(ok.contact().unwrap().uri.as_str(), "sip:streamkit@[2001:db8::5]:5060;transport=udp");
 }

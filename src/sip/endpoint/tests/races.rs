@@ -39,7 +39,7 @@ fn a_487_without_ack_is_given_up_and_nothing_is_left() {
 fn a_cancel_after_the_answer_has_no_effect() {
     let mut bench = Bench::new();
     let leg = bench.invited("");
-    bench.command(Command::Answer { leg, body: sdp() });
+    bench.command(Command::Answer { leg, body: Some(sdp()) });
     let tag = bench.only().to().tag().unwrap().to_owned();
     bench.peer(&of_invite("CANCEL", ""));
     let answer = bench.only();
@@ -57,7 +57,7 @@ fn an_answer_after_the_cancel_is_not_given() {
     let leg = bench.invited("");
     bench.peer(&of_invite("CANCEL", ""));
     bench.take();
-    bench.command(Command::Answer { leg, body: sdp() });
+    bench.command(Command::Answer { leg, body: Some(sdp()) });
     assert!(bench.sent.is_empty());
 }
 
@@ -65,7 +65,7 @@ fn an_answer_after_the_cancel_is_not_given() {
 fn a_bye_before_the_ack_ends_the_call_and_the_repetition() {
     let mut bench = Bench::new();
     let leg = bench.invited("");
-    bench.command(Command::Answer { leg, body: sdp() });
+    bench.command(Command::Answer { leg, body: Some(sdp()) });
     let tag = bench.only().to().tag().unwrap().to_owned();
     bench.peer(&inside("BYE", &tag, 2, "", ""));
     assert_eq!(bench.heard(), ["200"]);
@@ -91,7 +91,7 @@ fn a_bye_in_the_early_dialog_ends_the_invite_too() {
 fn our_bye_waits_for_the_ack() {
     let mut bench = Bench::new();
     let leg = bench.invited("");
-    bench.command(Command::Answer { leg, body: sdp() });
+    bench.command(Command::Answer { leg, body: Some(sdp()) });
     let tag = bench.only().to().tag().unwrap().to_owned();
     bench.command(Command::Hangup { leg, reason: None });
     assert!(bench.sent.is_empty());
@@ -104,7 +104,7 @@ fn our_bye_waits_for_the_ack() {
 fn our_bye_goes_out_without_an_ack_after_64_t1() {
     let mut bench = Bench::new();
     let leg = bench.invited("");
-    bench.command(Command::Answer { leg, body: sdp() });
+    bench.command(Command::Answer { leg, body: Some(sdp()) });
     bench.command(Command::Hangup { leg, reason: Some("Q.850;cause=16".to_owned()) });
     bench.take();
     bench.wait(Duration::from_secs(32));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::bench::{addr, sdp};
 use crate::ids::{Entropy, LegId, TrunkId};
 use crate::sip::endpoint::{Endpoint, Input, Output};
-use crate::sip::{Command, Config, Dial, Ended, Event, Load, Octets, Transport, Trunk};
+use crate::sip::{Command, Config, Destination, Dial, Ended, Event, Load, Octets, Transport, Trunk};
 
 const OUT: LegId = LegId(1 << 63);
 const ENDS: [&str; 2] = ["192.0.2.1:5060", "192.0.2.2:5060"];
@@ -42,10 +42,8 @@ impl World {
         let trunk = Trunk {
             name: "other".to_owned(),
             peers: vec!["192.0.2.0/24".parse().unwrap()],
-            targets: Vec::new(),
             transports: vec![Transport::Udp],
-            force_rport: false,
-            nat_contact: true,
+            ..Trunk::new("")
         };
         let config = Config { trunks: vec![trunk], ..Config::default() };
         let mut chance = Entropy::seeded(seed);
@@ -102,7 +100,7 @@ impl World {
                 match self.plot {
                     Plot::Refused => self.plan(400, 1, Command::Reject { leg, refusal }),
                     Plot::GivenUp if self.chance.below(2) == 0 => {}
-                    _ => self.plan(400, 1, Command::Answer { leg, body: sdp() }),
+                    _ => self.plan(400, 1, Command::Answer { leg, body: Some(sdp()) }),
                 }
             }
             Event::Answered { .. } if matches!(self.plot, Plot::CallerEnds | Plot::BothEnd) => {
@@ -151,8 +149,8 @@ impl World {
             leg: OUT,
             trunk: TrunkId(0),
             uri: "sip:bot@192.0.2.2".to_owned(),
-            to: addr(ENDS[1]),
-            transport: Transport::Udp,
+            to: Destination::Address(addr(ENDS[1]), Transport::Udp),
+            ring_limit: Duration::from_secs(180),
             from: "sip:1000@192.0.2.1".to_owned(),
             headers: Vec::new(),
             body: Some(sdp()),
