@@ -28,7 +28,10 @@ impl Endpoint {
             Command::Reject { leg, refusal } => {
                 self.with_leg(leg, |endpoint, id, leg| endpoint.reject(now, id, leg, &refusal));
             }
-            Command::Modify { .. } | Command::Acknowledge { .. } | Command::Info { .. } => {}
+            Command::Acknowledge { leg, body } => {
+                self.with_leg(leg, |endpoint, _, leg| endpoint.acknowledge_call(leg, body.as_ref()));
+            }
+            Command::Modify { .. } | Command::Info { .. } => {}
             Command::Hangup { leg, reason } => {
                 self.with_leg(leg, |endpoint, id, leg| endpoint.hang_up(now, id, leg, reason));
             }
