@@ -125,7 +125,7 @@ impl Record {
 }
 
 /// The record of a call that was refused before it began.
-pub fn refused(
+pub(super) fn refused(
     config: &Config,
     sid: CallSid,
     began: Began,

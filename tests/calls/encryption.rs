@@ -31,7 +31,7 @@ fn call(srtp: Srtp, without_tls: bool, profile: &str, crypto: &str) -> (String, 
     world.run(secs(1));
     world.caller().hang_up();
     let cdr = world.finish();
-    let last = world.wire.iter().filter(|(_, up, text)| !up && text.starts_with("SIP/2.0 4")).next_back();
+    let last = world.wire.iter().rfind(|(_, up, text)| !up && text.starts_with("SIP/2.0 4"));
     let refusal = last.map(|(_, _, text)| text.clone()).unwrap_or_default();
     (world.ladder(), world.callers[0].sdp.clone(), refusal, cdr)
 }
