@@ -120,10 +120,7 @@ mod tests {
         let mut roots = RootCertStore::empty();
         roots.add(named.clone()).expect("a root");
         let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000)); // 2027
-        clients(roots, vec![named.clone()])
-            .expect("a verifier")
-            .verify_client_cert(shown, &[], now)
-            .map(drop)
+        clients(roots, vec![named.clone()]).expect("a verifier").verify_client_cert(shown, &[], now).map(drop)
     }
 
     #[test]

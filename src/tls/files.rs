@@ -29,8 +29,7 @@ impl FileError {
 /// It cannot be read, or holds none.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
     let all = CertificateDer::pem_file_iter(path).map_err(|reason| FileError::new(path, plain(&reason)))?;
-    let all: Vec<_> =
-        all.collect::<Result<_, _>>().map_err(|reason| FileError::new(path, plain(&reason)))?;
+    let all: Vec<_> = all.collect::<Result<_, _>>().map_err(|reason| FileError::new(path, plain(&reason)))?;
     match all.is_empty() {
         true => Err(FileError::new(path, "no certificate in it")),
         false => Ok(all),

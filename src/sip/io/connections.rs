@@ -150,11 +150,15 @@ impl Connections {
         }
     }
 
-    fn begin(&mut self, insecure: Insecure) {
-        match self.tls.as_ref().and_then(Tls::acceptor) {
-            Some(acceptor) => drop(tokio::spawn(stream::secure(acceptor, insecure))),
-            None => drop(self.forget(insecure.reading.id)), // nothing listens for TLS without a certificate
+    fn begin(&mut self, mut insecure: Insecure) {
+        let Some((acceptor, asks)) = self.tls.as_ref().and_then(Tls::acceptor) else {
+            self.forget(insecure.reading.id); // nothing listens for TLS without a certificate
+            return;
+        };
+        if !asks {
+            insecure.names.clear(); // they count for the connections we open
         }
+        tokio::spawn(stream::secure(acceptor, insecure));
     }
 
     /// The handshake of this one is done: messages may go by it.

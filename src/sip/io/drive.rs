@@ -11,8 +11,8 @@ use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
-use super::resolve::Facing;
 use super::connections::{Comer, Connections};
+use super::resolve::Facing;
 use super::stream::{self, FromStream};
 use super::udp::Datagrams;
 use super::{Sockets, Trace, Traced};

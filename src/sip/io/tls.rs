@@ -43,6 +43,8 @@ pub struct Tls {
 
 struct Current {
     server: Option<Arc<ServerConfig>>,
+    /// Clients are asked who they are.
+    asks: bool,
     /// Absent: there is no authority to believe.
     client: Option<Client>,
 }
@@ -76,8 +78,10 @@ impl Tls {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn acceptor(&self) -> Option<TlsAcceptor> {
-        self.current().server.as_ref().map(|server| TlsAcceptor::from(Arc::clone(server)))
+    /// And whether clients are asked who they are.
+    pub(super) fn acceptor(&self) -> Option<(TlsAcceptor, bool)> {
+        let current = self.current();
+        Some((TlsAcceptor::from(Arc::clone(current.server.as_ref()?)), current.asks))
     }
 
     /// For a server whose certificate has to be for one of these names; the first is the one we ask for.
@@ -108,7 +112,7 @@ impl Current {
             None => None,
             Some(own) => Some(Arc::new(server(own, files.client_ca.as_deref())?)),
         };
-        Ok(Self { server, client: client(own, files.ca_file.as_deref())? })
+        Ok(Self { server, asks: files.client_ca.is_some(), client: client(own, files.ca_file.as_deref())? })
     }
 }
 
