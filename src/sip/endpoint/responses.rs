@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::attempts::OwedAck;
 use super::inside::body_of;
-use super::leg::{Leg, MAX_STRAYS, Stage};
+use super::leg::{Exchange, Leg, MAX_STRAYS, Stage};
 use super::{Endpoint, Hop, Octets, Send};
 use crate::ids::LegId;
 use crate::sip::dialog::{Dialog, DialogKey};
@@ -64,6 +64,10 @@ impl Endpoint {
             (Purpose::Bye(_), Class::Success) => self.end(now, id, leg, Ended::ByUs),
             (Purpose::Bye(_), Class::Failure) => self.bye_refused(now, id, leg, response),
             (Purpose::Prack(_, number), Class::Failure) => self.prack_refused(now, id, leg, number, response),
+            (Purpose::Reinvite(_) | Purpose::Update(_), _) => {
+                self.change_answered(now, id, leg, tx, status, response);
+            }
+            (Purpose::Info(_), _) => self.told(now, id, leg, response),
             (Purpose::Bye(_) | Purpose::Prack(..), _)
             | (Purpose::Cancel(_) | Purpose::ByeFork(_) | Purpose::Ping(_), _) => {}
         }
@@ -131,7 +135,10 @@ impl Endpoint {
             leg.dialog.number_from(early.dialog.local_seq());
         }
         leg.stage = Stage::Up;
-        if !late {
+        leg.begun(now, response);
+        if late {
+            leg.exchange = Exchange::Theirs;
+        } else {
             self.acknowledge_call(leg, None);
         }
         match leg.hangup.take() {
@@ -146,6 +153,8 @@ impl Endpoint {
         let Some(owed) = leg.call.as_mut().and_then(|call| call.owed.take()) else { return false };
         let dialog = leg.dialog.clone();
         leg.ack = Some(self.send_ack(&dialog, leg, owed, body));
+        leg.exchange = Exchange::Done;
+        leg.sdp = body.cloned().or(leg.sdp.take());
         true
     }
 
@@ -180,7 +189,7 @@ impl Endpoint {
         body: Option<&Body>,
     ) -> (super::Way, Octets) {
         let trunk = leg.trunk.clone();
-        let (mut ack, way, _) = self.request_numbered(dialog, &trunk, Method::Ack, owed.seq);
+        let (mut ack, way, _) = self.numbered(dialog, &trunk, Method::Ack, owed.seq);
         for (name, value) in owed.authorization {
             ack = ack.header(name, value);
         }
@@ -240,6 +249,9 @@ impl Endpoint {
 impl Leg {
     /// The ACK that a copy of a 2xx gets again.
     fn ack_for(&self, response: &Message) -> Option<(super::Way, Octets)> {
+        if let Some((cseq, ack)) = self.reack.as_ref().filter(|(cseq, _)| response.cseq() >= *cseq) {
+            return ack.clone().filter(|_| response.cseq() == *cseq);
+        }
         let tag = response.to().tag().unwrap_or_default();
         if let Some((way, ack)) = &self.ack
             && self.dialog.remote_tag() == tag

@@ -21,13 +21,15 @@ impl Transactions {
         let id = self.next();
         let stream = way.hop.transport.is_stream();
         let machine = match purpose {
-            Purpose::Invite(..) => {
+            Purpose::Invite(..) | Purpose::Reinvite(_) => {
                 ClientMachine::Invite(ClientInvite::new(now, self.timers, stream, request))
             }
             Purpose::Cancel(_)
             | Purpose::Bye(_)
             | Purpose::ByeFork(_)
             | Purpose::Prack(..)
+            | Purpose::Update(_)
+            | Purpose::Info(_)
             | Purpose::Ping(_) => ClientMachine::Other(ClientOther::new(now, self.timers, stream, request)),
         };
         self.by_response.insert(key.clone(), id);
