@@ -260,7 +260,7 @@ fn a_target_that_is_no_peer_may_send_inside_our_call_and_nothing_else() {
     let bye = inside("BYE", ours, 1, "", "")
         .replace("tag=peer", "tag=b")
         .replace("Call-ID: call", &format!("Call-ID: {}", invite.call_id()));
-    bench.from(there, &bye.replace("Call-ID: ", "Call-ID: x"));
+    bench.from(there, &bye.replace("Call-ID: ", "Call-ID: x").replace("branch=z9hG4bK", "branch=z9hG4bKx"));
     assert_eq!(bench.heard(), ["481"]);
     bench.from(there, &super::bench::invite(""));
     assert_eq!(bench.heard(), ["403"]);

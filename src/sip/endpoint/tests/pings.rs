@@ -68,22 +68,22 @@ fn a_silent_target_rests_until_it_answers() {
 fn pings_come_about_each_interval_and_stop_when_the_trunks_change() {
     let (mut bench, sent) = begun(vec![target("203.0.113.1", 0)]);
     bench.from(ONE, &answer_to(&sent[0].1, "200 OK"));
-    let mut pings = 0;
+    let mut pings = std::collections::HashSet::new();
     for _ in 0..300 {
         bench.wait(SECOND);
         for (_, ping) in bench.take() {
-            pings += 1;
+            pings.insert(ping.via().branch().unwrap().to_owned());
             bench.from(ONE, &answer_to(&ping, "200 OK"));
         }
     }
-    assert!((9..=11).contains(&pings), "{pings} in 300 s");
+    assert!((9..=11).contains(&pings.len()), "{} in 300 s", pings.len());
     bench
         .endpoint
         .set_trunks(vec![Trunk { options_ping: Duration::ZERO, ..pinging(vec![target("203.0.113.1", 0)]) }]);
     bench.wait(300 * SECOND);
     assert!(bench.take().is_empty());
     bench.endpoint.set_trunks(vec![pinging(vec![target("203.0.113.2", 0)])]);
-    bench.wait(SECOND);
+    bench.wait(SECOND / 4);
     only_to(&mut bench, TWO);
     bench.endpoint.set_trunks(Vec::new());
     bench.assert_nothing_left();
