@@ -9,6 +9,7 @@ pub mod codec;
 pub mod conceal;
 pub mod g711;
 pub mod level;
+pub mod mos;
 pub mod resample;
 pub mod tone;
 pub mod wav;

@@ -48,6 +48,7 @@ pub(super) fn spec(trunk: &Trunk, leg: &Leg, agreed: &Agreed) -> RtpSpec {
         rtcp_mux: agreed.rtcp_mux,
         rtcp: agreed.rtcp,
         srtp: None,
+        inband_dtmf: false,
     }
 }
 

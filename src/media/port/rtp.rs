@@ -5,15 +5,19 @@ use std::time::{Duration, Instant};
 
 use super::super::reserve::Reservation;
 use super::super::{RtpCounts, RtpSpec};
+use super::control::{Control, reachable};
+use super::guard::Guard;
 use crate::audio::codec::{self, G711};
 use crate::audio::{Concealer, g711};
 use crate::ids::Entropy;
 use crate::rtp::digits::{DigitReceiver, Pressed};
 use crate::rtp::jitter::{Arrival, Item, Kind};
 use crate::rtp::latch::{Peer, Verdict};
-use crate::rtp::packet::{COMFORT_NOISE, HEADER, MAX_PAYLOAD, Malformed};
+use crate::rtp::packet::{COMFORT_NOISE, HEADER, MAX_PAYLOAD, is_rtcp};
 use crate::rtp::receiver::Receiver;
+use crate::rtp::rtcp::{WallClock, compound};
 use crate::rtp::sender::Sender;
+use crate::rtp::srtp::{OVERHEAD, Refused};
 use crate::rtp::{JitterBuffer, Packet};
 
 /// Samples of the longest packet we send, 60 ms.
@@ -23,8 +27,16 @@ const LONGEST: usize = 480;
 #[derive(Clone, Debug)]
 pub(in crate::media) struct Outgoing {
     pub(in crate::media) to: SocketAddr,
+    /// It leaves by the socket of RTCP.
+    pub(in crate::media) beside: bool,
     pub(in crate::media) length: usize,
-    pub(in crate::media) bytes: [u8; HEADER + LONGEST],
+    pub(in crate::media) bytes: [u8; HEADER + LONGEST + OVERHEAD],
+}
+
+impl Outgoing {
+    fn new(to: SocketAddr, beside: bool) -> Self {
+        Self { to, beside, length: 0, bytes: [0; HEADER + LONGEST + OVERHEAD] }
+    }
 }
 
 /// What a datagram was.
@@ -50,6 +62,8 @@ pub(in crate::media) struct RtpPort {
     pub(in crate::media) spec: Box<RtpSpec>,
     pub(in crate::media) reservation: Reservation,
     peer: Peer,
+    control: Control,
+    guard: Option<Box<Guard>>,
     receiver: Receiver,
     jitter: JitterBuffer,
     digits: DigitReceiver,
@@ -80,10 +94,13 @@ impl RtpPort {
         spec: Box<RtpSpec>,
         reservation: Reservation,
         wait: Duration,
+        clock: WallClock,
         chance: &mut Entropy,
     ) -> Self {
         Self {
             peer: Peer::new(now, spec.remote, spec.latch.clone()),
+            control: Control::new(now, clock, &spec, chance),
+            guard: spec.srtp.as_deref().map(|srtp| Box::new(Guard::new(srtp))),
             receiver: Receiver::new(),
             jitter: JitterBuffer::new(now, wait),
             digits: DigitReceiver::new(),
@@ -109,6 +126,12 @@ impl RtpPort {
     /// A new SDP; the old spec comes back, to be freed elsewhere.
     pub(in crate::media) fn change(&mut self, now: Instant, spec: Box<RtpSpec>) -> Box<RtpSpec> {
         self.peer.answered(now, spec.remote, spec.latch.clone());
+        self.control.change(now, &spec);
+        self.guard = match (self.guard.take(), spec.srtp.as_deref()) {
+            (Some(guard), Some(srtp)) => Some(Box::new(guard.change(now, srtp))),
+            (None, Some(srtp)) => Some(Box::new(Guard::new(srtp))),
+            (_, None) => None,
+        };
         let missing = self.jitter.counts().missing;
         match (self.hold, spec.receive) {
             (Some(since), true) => {
@@ -124,13 +147,74 @@ impl RtpPort {
 
     /// Takes a datagram of the socket in.
     pub(in crate::media) fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Arrived {
-        let packet = match Packet::read(bytes) {
-            Ok(packet) => packet,
-            Err(Malformed::Rtcp) => return Arrived::Nothing, // its own port is not negotiated here
-            Err(_) => {
-                self.counts.malformed += 1;
-                return Arrived::Nothing;
+        if is_rtcp(bytes) {
+            self.rtcp(now, from, bytes, true);
+            return Arrived::Nothing;
+        }
+        let Some(guard) = &mut self.guard else { return self.packet_in(now, from, bytes) };
+        if bytes.first().is_none_or(|first| first >> 6 != 2) {
+            self.counts.malformed += 1; // STUN, DTLS or anything else
+            return Arrived::Nothing;
+        }
+        if !self.peer.considers(now, from) {
+            self.counts.foreign += 1; // a stranger is not worth the cipher
+            return Arrived::Nothing;
+        }
+        match guard.receiving.open(now, bytes) {
+            Ok(opened) => self.packet_in(now, from, &opened),
+            Err(refused) => {
+                self.refuse(refused);
+                Arrived::Nothing
             }
+        }
+    }
+
+    /// Takes a datagram of RTCP in: from its own socket, or, `muxed`, from that of RTP. One on the socket that was not
+    /// agreed on is passed over.
+    pub(in crate::media) fn rtcp(&mut self, now: Instant, from: SocketAddr, bytes: &[u8], muxed: bool) {
+        if muxed != self.spec.rtcp_mux {
+            return;
+        }
+        if !self.control.considers(now, from, muxed, &self.peer) {
+            self.counts.foreign += 1;
+            return;
+        }
+        let heard = match &mut self.guard {
+            None => compound::read(bytes, self.sender.ssrc()),
+            Some(guard) => match guard.receiving.open_rtcp(now, bytes) {
+                Ok(opened) => compound::read(&opened, self.sender.ssrc()),
+                Err(refused) => return self.refuse(refused),
+            },
+        };
+        let Ok(heard) = heard else {
+            self.counts.malformed += 1;
+            return;
+        };
+        match self.control.accept(now, from, heard.sender, muxed, &self.peer) {
+            Verdict::Take => {}
+            Verdict::Learning => return,
+            Verdict::Foreign => {
+                self.counts.foreign += 1;
+                return;
+            }
+        }
+        self.last_in = now;
+        self.silent = false;
+        self.control.hear(now, &heard, &self.sender);
+    }
+
+    fn refuse(&mut self, refused: Refused) {
+        match refused {
+            Refused::Unauthentic => self.counts.unauthentic += 1,
+            Refused::Replayed => self.counts.replayed += 1,
+        }
+    }
+
+    /// A packet in the clear, authentic where SRTP is used.
+    fn packet_in(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Arrived {
+        let Ok(packet) = Packet::read(bytes) else {
+            self.counts.malformed += 1;
+            return Arrived::Nothing;
         };
         let carries = self.carries(packet.payload_type);
         match self.peer.accept(now, from, packet.ssrc, packet.seq, carries.is_some()) {
@@ -283,6 +367,31 @@ impl RtpPort {
         }
     }
 
+    /// A report of ours, when it is due; on hold too.
+    pub(in crate::media) fn report(&mut self, now: Instant) -> Option<Outgoing> {
+        let Self { control, spec, peer, sender, receiver, .. } = self;
+        let mut packet = Outgoing::new(peer.target(), !spec.rtcp_mux);
+        let (length, to) = control.report(now, spec, peer, sender, receiver, &mut packet.bytes)?;
+        self.seal_rtcp(packet, length, to)
+    }
+
+    /// Our leave.
+    pub(in crate::media) fn farewell(&mut self, now: Instant) -> Option<Outgoing> {
+        let Self { control, spec, peer, sender, receiver, .. } = self;
+        let mut packet = Outgoing::new(peer.target(), !spec.rtcp_mux);
+        let (length, to) = control.farewell(now, spec, peer, sender, receiver, &mut packet.bytes)?;
+        self.seal_rtcp(packet, length, to)
+    }
+
+    fn seal_rtcp(&mut self, mut packet: Outgoing, length: usize, to: SocketAddr) -> Option<Outgoing> {
+        packet.to = to;
+        packet.length = match &mut self.guard {
+            Some(guard) => guard.sending.protect_rtcp(&mut packet.bytes, length)?,
+            None => length,
+        };
+        Some(packet)
+    }
+
     /// A packet the kernel did not take.
     pub(in crate::media) fn send_failed(&mut self) {
         self.counts.send_failed += 1;
@@ -304,8 +413,17 @@ impl RtpPort {
             longest_gap_ms: totals.longest_gap.as_millis() as u64,
             packets_out: self.sender.packets(),
             bytes_out: self.sender.octets(),
+            told: self.control.told(),
             ..self.counts.clone()
         }
+    }
+
+    /// The same when all is over, and how it is to be rated.
+    pub(in crate::media) fn last_counts(&self) -> RtpCounts {
+        let mut counts = self.counts();
+        let ptime = Duration::from_millis(self.spec.ptime_ms.into());
+        self.control.rate(&mut counts, &self.receiver.totals(), ptime);
+        counts
     }
 
     fn packet(&mut self) -> Option<Outgoing> {
@@ -313,15 +431,16 @@ impl RtpPort {
         let n = codec::encode(self.spec.codec, &self.gathered[..self.filled], &mut octets);
         self.filled = 0;
         self.spoke |= self.voiced;
-        let mut packet = Outgoing { to: self.peer.target(), length: 0, bytes: [0; HEADER + LONGEST] };
+        let mut packet = Outgoing::new(self.peer.target(), false);
         packet.length = self.sender.audio(self.spec.payload_type, &octets[..n], &mut packet.bytes)?;
+        if let Some(guard) = &mut self.guard {
+            packet.length = guard.sending.protect(&mut packet.bytes, packet.length)?;
+        }
         Some(packet)
     }
 
-    /// Nothing is ever sent to an address that is nobody's.
     fn sends(&self) -> bool {
-        let to = self.peer.target();
-        self.spec.send && to.port() != 0 && !to.ip().is_unspecified() && !to.ip().is_multicast()
+        self.spec.send && reachable(self.peer.target())
     }
 
     fn carries(&self, payload_type: u8) -> Option<Carries> {
