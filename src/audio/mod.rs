@@ -12,6 +12,7 @@ pub mod level;
 pub mod mos;
 pub mod resample;
 pub mod tone;
+pub mod tone_detect;
 pub mod wav;
 
 pub use codec::G711;

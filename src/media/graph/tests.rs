@@ -15,6 +15,8 @@ use crate::ids::CallKey;
 use crate::rtp::Packet;
 use crate::units::{Digit, SampleRate, Ssrc};
 
+mod secured;
+
 const MS: Duration = Duration::from_millis(1);
 const SILENCE: u8 = 0xFF;
 

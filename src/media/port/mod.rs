@@ -2,6 +2,7 @@
 
 pub(super) mod control;
 pub(super) mod guard;
+pub(super) mod keys;
 pub mod player;
 pub(super) mod playout;
 pub(super) mod rtp;

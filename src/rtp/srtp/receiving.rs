@@ -19,7 +19,7 @@ const STRAYS: u32 = 64;
 const TURNED: u32 = 32;
 /// After so long without an authentic packet, one that fails may be of a turn we missed.
 const LOST: Duration = Duration::from_secs(5);
-/// One in so many of those is tried.
+/// The first of those is tried, and one in so many.
 const SAMPLED: u32 = 8;
 /// Keys overlap for so long: what was on its way when they changed is still the peer's.
 const OVERLAP: Duration = Duration::from_secs(10);
@@ -159,7 +159,7 @@ impl Receiving {
             return Ok(opened);
         }
         source.failed += 1;
-        if now.saturating_duration_since(source.heard) < LOST || source.failed % SAMPLED != 0 {
+        if now.saturating_duration_since(source.heard) < LOST || source.failed % SAMPLED != 1 {
             return Err(Refused::Unauthentic);
         }
         let next = source.window.next(seq);

@@ -1,5 +1,7 @@
 //! One RTP session as a port: packets in to a gapless line, blocks out to packets (sip-trunk.md 11.1 to 11.5).
 
+mod report;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -7,6 +9,7 @@ use super::super::reserve::Reservation;
 use super::super::{RtpCounts, RtpSpec};
 use super::control::{Control, reachable};
 use super::guard::Guard;
+use super::keys::Keys;
 use crate::audio::codec::{self, G711};
 use crate::audio::{Concealer, g711};
 use crate::ids::Entropy;
@@ -15,9 +18,9 @@ use crate::rtp::jitter::{Arrival, Item, Kind};
 use crate::rtp::latch::{Peer, Verdict};
 use crate::rtp::packet::{COMFORT_NOISE, HEADER, MAX_PAYLOAD, is_rtcp};
 use crate::rtp::receiver::Receiver;
-use crate::rtp::rtcp::{WallClock, compound};
+use crate::rtp::rtcp::WallClock;
 use crate::rtp::sender::Sender;
-use crate::rtp::srtp::{OVERHEAD, Refused};
+use crate::rtp::srtp::OVERHEAD;
 use crate::rtp::{JitterBuffer, Packet};
 
 /// Samples of the longest packet we send, 60 ms.
@@ -67,6 +70,7 @@ pub(in crate::media) struct RtpPort {
     receiver: Receiver,
     jitter: JitterBuffer,
     digits: DigitReceiver,
+    keys: Keys,
     concealer: Concealer,
     sender: Sender,
     /// Another SSRC, for the one time the peer is heard under ours (RFC 3550 §8.2). A peer that sends our own packets
@@ -97,6 +101,8 @@ impl RtpPort {
         clock: WallClock,
         chance: &mut Entropy,
     ) -> Self {
+        let mut keys = Keys::default();
+        keys.listen(spec.inband_dtmf);
         Self {
             peer: Peer::new(now, spec.remote, spec.latch.clone()),
             control: Control::new(now, clock, &spec, chance),
@@ -104,6 +110,7 @@ impl RtpPort {
             receiver: Receiver::new(),
             jitter: JitterBuffer::new(now, wait),
             digits: DigitReceiver::new(),
+            keys,
             concealer: Concealer::new(),
             sender: Sender::new(chance.u32(), chance.u32() as u16, chance.u32()),
             spare: Some(chance.u32()),
@@ -127,6 +134,7 @@ impl RtpPort {
     pub(in crate::media) fn change(&mut self, now: Instant, spec: Box<RtpSpec>) -> Box<RtpSpec> {
         self.peer.answered(now, spec.remote, spec.latch.clone());
         self.control.change(now, &spec);
+        self.keys.listen(spec.inband_dtmf);
         self.guard = match (self.guard.take(), spec.srtp.as_deref()) {
             (Some(guard), Some(srtp)) => Some(Box::new(guard.change(now, srtp))),
             (None, Some(srtp)) => Some(Box::new(Guard::new(srtp))),
@@ -166,47 +174,6 @@ impl RtpPort {
                 self.refuse(refused);
                 Arrived::Nothing
             }
-        }
-    }
-
-    /// Takes a datagram of RTCP in: from its own socket, or, `muxed`, from that of RTP. One on the socket that was not
-    /// agreed on is passed over.
-    pub(in crate::media) fn rtcp(&mut self, now: Instant, from: SocketAddr, bytes: &[u8], muxed: bool) {
-        if muxed != self.spec.rtcp_mux {
-            return;
-        }
-        if !self.control.considers(now, from, muxed, &self.peer) {
-            self.counts.foreign += 1;
-            return;
-        }
-        let heard = match &mut self.guard {
-            None => compound::read(bytes, self.sender.ssrc()),
-            Some(guard) => match guard.receiving.open_rtcp(now, bytes) {
-                Ok(opened) => compound::read(&opened, self.sender.ssrc()),
-                Err(refused) => return self.refuse(refused),
-            },
-        };
-        let Ok(heard) = heard else {
-            self.counts.malformed += 1;
-            return;
-        };
-        match self.control.accept(now, from, heard.sender, muxed, &self.peer) {
-            Verdict::Take => {}
-            Verdict::Learning => return,
-            Verdict::Foreign => {
-                self.counts.foreign += 1;
-                return;
-            }
-        }
-        self.last_in = now;
-        self.silent = false;
-        self.control.hear(now, &heard, &self.sender);
-    }
-
-    fn refuse(&mut self, refused: Refused) {
-        match refused {
-            Refused::Unauthentic => self.counts.unauthentic += 1,
-            Refused::Replayed => self.counts.replayed += 1,
         }
     }
 
@@ -266,7 +233,7 @@ impl RtpPort {
     /// The next piece of the peer's line that is there or overdue: how many samples `line` now begins with.
     pub(in crate::media) fn pop(&mut self, now: Instant) -> Option<usize> {
         let law = self.spec.codec;
-        Some(match self.jitter.pop(now)? {
+        let n = match self.jitter.pop(now)? {
             Item::Audio(octets) => {
                 let n = codec::decode(law, octets, &mut self.line);
                 if self.digits.muted() {
@@ -286,7 +253,9 @@ impl RtpPort {
                 self.concealer.silence(&mut self.line[..n]);
                 n
             }
-        })
+        };
+        self.keys.hear(&self.line[..n]);
+        Some(n)
     }
 
     /// The piece that `pop` told of.
@@ -301,7 +270,12 @@ impl RtpPort {
 
     /// The next key released by now.
     pub(in crate::media) fn digit(&mut self, now: Instant) -> Option<Pressed> {
-        self.digits.poll(now)
+        while let Some(pressed) = self.digits.poll(now) {
+            if self.keys.event(now, &pressed) {
+                return Some(pressed);
+            }
+        }
+        self.keys.tone(now)
     }
 
     /// When a key counts as released without its end.
@@ -367,31 +341,6 @@ impl RtpPort {
         }
     }
 
-    /// A report of ours, when it is due; on hold too.
-    pub(in crate::media) fn report(&mut self, now: Instant) -> Option<Outgoing> {
-        let Self { control, spec, peer, sender, receiver, .. } = self;
-        let mut packet = Outgoing::new(peer.target(), !spec.rtcp_mux);
-        let (length, to) = control.report(now, spec, peer, sender, receiver, &mut packet.bytes)?;
-        self.seal_rtcp(packet, length, to)
-    }
-
-    /// Our leave.
-    pub(in crate::media) fn farewell(&mut self, now: Instant) -> Option<Outgoing> {
-        let Self { control, spec, peer, sender, receiver, .. } = self;
-        let mut packet = Outgoing::new(peer.target(), !spec.rtcp_mux);
-        let (length, to) = control.farewell(now, spec, peer, sender, receiver, &mut packet.bytes)?;
-        self.seal_rtcp(packet, length, to)
-    }
-
-    fn seal_rtcp(&mut self, mut packet: Outgoing, length: usize, to: SocketAddr) -> Option<Outgoing> {
-        packet.to = to;
-        packet.length = match &mut self.guard {
-            Some(guard) => guard.sending.protect_rtcp(&mut packet.bytes, length)?,
-            None => length,
-        };
-        Some(packet)
-    }
-
     /// A packet the kernel did not take.
     pub(in crate::media) fn send_failed(&mut self) {
         self.counts.send_failed += 1;
@@ -416,14 +365,6 @@ impl RtpPort {
             told: self.control.told(),
             ..self.counts.clone()
         }
-    }
-
-    /// The same when all is over, and how it is to be rated.
-    pub(in crate::media) fn last_counts(&self) -> RtpCounts {
-        let mut counts = self.counts();
-        let ptime = Duration::from_millis(self.spec.ptime_ms.into());
-        self.control.rate(&mut counts, &self.receiver.totals(), ptime);
-        counts
     }
 
     fn packet(&mut self) -> Option<Outgoing> {
