@@ -138,6 +138,7 @@ impl Endpoint {
 
     /// The peer does not know the call, or is gone (§12.2.1.2).
     fn lose(&mut self, now: Instant, id: LegId, leg: &mut Leg, status: u16) {
+        self.drop_change(leg);
         self.bye(now, id, leg, Some(format!("SIP;cause={status};text=\"no such call\"")));
         self.end(now, id, leg, Ended::Lost);
     }
@@ -145,7 +146,6 @@ impl Endpoint {
     /// The answer to an INFO.
     pub(super) fn told(&mut self, now: Instant, id: LegId, leg: &mut Leg, status: u16) {
         if status == 481 && matches!(leg.stage, Stage::Up) {
-            self.drop_change(leg);
             self.lose(now, id, leg, status);
         }
     }

@@ -14,7 +14,7 @@ use super::authored::ALLOW;
 use super::leg::{Exchange, Leg, Stage};
 use super::{Endpoint, Octets, Way};
 use crate::ids::LegId;
-use crate::sip::dialog::session_timer::Due;
+use crate::sip::dialog::session_timer::{Due, Lines};
 use crate::sip::message::{Message, Method, Request};
 use crate::sip::transaction::table::{Purpose, TxId};
 use crate::sip::transaction::timer::earliest;
@@ -102,7 +102,15 @@ impl Leg {
     pub(super) fn begun(&mut self, now: Instant, response: &Message) {
         self.learn(response);
         self.session.answered(now, response);
-        self.exchange = Exchange::Done;
+        // Without an offer in the INVITE theirs is in the 2xx, and the ACK answers it.
+        self.exchange = if self.exchange == Exchange::Open { Exchange::Theirs } else { Exchange::Done };
+    }
+
+    /// A re-INVITE or UPDATE of the peer, or its INVITE, gets a 2xx: what that says of the session timer. A refresh of
+    /// ours that waits is not needed any more.
+    pub(super) fn renegotiate(&mut self, now: Instant, request: &Message, first: bool) -> Lines {
+        self.change.take_if(|change| change.wish.is_none() && !change.is_open());
+        self.session.accept(now, request, first)
     }
 
     /// The leg is over: of a change only an INVITE without its final answer is left, which wants an ACK.
@@ -268,6 +276,7 @@ impl Endpoint {
 
     /// Nobody refreshed the session: BYE, and the leg is over.
     pub(super) fn expire(&mut self, now: Instant, id: LegId, leg: &mut Leg) {
+        self.drop_change(leg);
         self.bye(now, id, leg, Some(EXPIRED.to_owned()));
         self.end(now, id, leg, Ended::SessionExpired);
     }
