@@ -161,7 +161,7 @@ fn a_refused_refresh_is_asked_for_longer_sent_again_or_tried_later() {
     bench.wait(secs(2));
     let (_, third) = bench.take().remove(0);
     bench.peer(&answer_to(&third, "500 Oops"));
-    bench.wait(secs(114)); // two thirds of 400 are 266
+    bench.wait(secs(113)); // two thirds of 400 are 266
     assert!(bench.sent.is_empty());
     bench.wait(secs(1));
     let fourth = bench.only();
