@@ -132,6 +132,11 @@ impl SessionTimer {
         }
     }
 
+    /// We ask for no less from now on: the INVITE was refused for less.
+    pub(crate) fn at_least(&mut self, seconds: u32) {
+        self.floor = self.floor.max(seconds);
+    }
+
     /// The peer's 422 to such a request; false when it says nothing that would help.
     pub(crate) fn raise(&mut self, response: &Message) -> bool {
         let asked = self.running.map_or(self.wish.max(self.floor), |running| running.seconds);
@@ -164,7 +169,8 @@ impl SessionTimer {
     }
 
     /// Whether we refresh.
-    pub(crate) fn is_ours(&self) -> bool {
+    #[cfg(test)]
+    fn is_ours(&self) -> bool {
         self.running.is_some_and(|running| running.ours)
     }
 

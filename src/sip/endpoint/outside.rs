@@ -52,6 +52,9 @@ impl Endpoint {
             let wait = [("Retry-After", self.retry_after(1, 5))];
             return self.answer_without_state(peer, &request, 503, &wait);
         }
+        if self.is_asked_who(now, peer, &request) {
+            return;
+        }
         match self.judge(&request) {
             Err(denial) => self.deny(now, peer, &request, denial),
             Ok(()) if *request.method() == Method::Invite => self.invite(now, peer, request),

@@ -8,6 +8,7 @@
 //! ```
 
 mod drive;
+mod lookup;
 mod resolve;
 mod tcp;
 #[cfg(test)]
@@ -54,6 +55,7 @@ pub struct Sockets {
     udp: Vec<Datagrams>,
     tcp: Vec<(TcpListener, SocketAddr)>,
     dscp: u8,
+    nameservers: Vec<SocketAddr>,
 }
 
 impl Sockets {
@@ -62,7 +64,7 @@ impl Sockets {
     /// # Errors
     /// An address is taken or not ours, and which; TLS is not served yet.
     pub fn bind(listen: &[Listen]) -> io::Result<Self> {
-        let mut sockets = Self { udp: Vec::new(), tcp: Vec::new(), dscp: CS3 };
+        let mut sockets = Self { udp: Vec::new(), tcp: Vec::new(), dscp: CS3, nameservers: Vec::new() };
         for at in listen {
             let named = |error: io::Error| io::Error::new(error.kind(), format!("{at}: {error}"));
             sockets.open(*at).map_err(named)?;
@@ -88,6 +90,11 @@ impl Sockets {
         for datagrams in &self.udp {
             datagrams.mark(self.dscp);
         }
+    }
+
+    /// Names of targets are looked up there in place of the system's name servers.
+    pub fn set_nameservers(&mut self, nameservers: Vec<SocketAddr>) {
+        self.nameservers = nameservers;
     }
 
     /// What they listen on, with the ports that were taken.
