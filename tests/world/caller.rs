@@ -198,7 +198,7 @@ impl Caller {
             match output {
                 Output::Transmit { bytes, .. } => self.transmit(&bytes, &mut out),
                 Output::Event(event) => self.told(now, event),
-                Output::Close(_) => {}
+                Output::Close(_) | Output::Resolve(_) => {}
             }
         }
         out

@@ -133,8 +133,10 @@ impl Endpoint {
         if let Some((code, text)) = refusal.warning {
             headers.push(("Warning", format!("{code} {} \"{text}\"", self.sent_by(hop))));
         }
-        if refusal.status == 422 {
-            headers.push(("Min-SE", MIN_SE.to_string()));
+        match refusal.status {
+            415 => headers.push(("Accept", ACCEPT.to_owned())),
+            422 => headers.push(("Min-SE", MIN_SE.to_string())),
+            _ => {}
         }
         headers
     }

@@ -212,7 +212,7 @@ impl Endpoint {
     /// The answer to the offer in our 18x; without one the 200 offers again.
     fn offer_answered(&mut self, id: LegId, leg: &mut Leg, body: Option<Body>) {
         leg.exchange = if body.is_some() { Exchange::Done } else { Exchange::Open };
-        if body.is_some() && matches!(leg.stage, Stage::Offered(_)) {
+        if matches!(leg.stage, Stage::Offered(_)) {
             self.tell(Event::Acknowledged { leg: id, body });
         }
     }
