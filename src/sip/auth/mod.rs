@@ -147,7 +147,7 @@ mod tests {
             nonce: "5TsQWLVdgBdmrQ0XsxbDODV+57QdFR34I9HAbC/RVvkK",
             method: "GET",
             uri: "/doe.json",
-            counted: Some(("00000001", "NTg6RKcb9boFIAS3KrFK9BGeh+niz/sm")),
+            counted: Some(("00000001", "NTg6RKcb9boFIAS3KrFK9BGeh+iDa/sm6jUMp2wds69v")),
         };
         let response = proof.response("J\u{e4}s\u{f8}n Doe", "Secret, or not?");
         assert_eq!(response, "3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5");
