@@ -64,10 +64,35 @@ pub struct Sip {
     /// What it calls itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
+    /// X-UUI or User-to-User as it came, at most 256 octets (sip-trunk.md section 9.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uui: Option<String>,
+    /// Avaya's call identifier out of it, 16 hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ucid: Option<String>,
+    /// X-Genesys-CallUUID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub genesys_call_uuid: Option<String>,
+    /// Who sent the call on and why, the last first (RFC 5806): at most 8.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub diversion: Vec<Diverted>,
+    /// Where it had been, the oldest first (RFC 7044): at most 8.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<String>,
     /// Final answer to the INVITE.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<u16>,
     /// Reason header field of the BYE, CANCEL or refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// One who sent the call on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Diverted {
+    /// The number, or the user of the address.
+    pub from: String,
+    /// `unconditional`, `user-busy`, `no-answer`, ...
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

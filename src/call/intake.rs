@@ -117,11 +117,13 @@ fn find_route(
 fn readable(incoming: &Incoming, trunk: &Trunk) -> Result<(), Denied> {
     let (body, kind) = (incoming.invite.body(), incoming.invite.header("Content-Type"));
     if body.is_empty() {
-        return Ok(());
+        let encryption = offer::encryption(trunk, incoming.transport);
+        return if encryption == sdp::Srtp::Unsafe { Err(Denied::Sdp(sdp::Refused::Unsafe)) } else { Ok(()) };
     }
     let kind = kind.as_deref().unwrap_or_default();
-    let there = sdp::media_addresses(body, kind, sdp::Srtp::Off).map_err(Denied::Sdp)?;
+    let there = sdp::media_addresses(body, kind, offer::encryption(trunk, incoming.transport))
+        .map_err(Denied::Sdp)?;
     let peer = there.first().copied().unwrap_or(incoming.remote.ip());
-    let wish = offer::wish(trunk, (peer, 9).into());
-    sdp::answer(body, kind, &wish).map(drop).map_err(Denied::Sdp)
+    let wish = offer::wish(trunk, incoming.transport, (peer, 9).into());
+    sdp::answer(body, kind, &wish, &sdp::Session::new(1)).map(drop).map_err(Denied::Sdp)
 }

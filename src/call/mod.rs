@@ -38,7 +38,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use config::{Config, Identity, Privacy, Ring, Trunk, UuiDecode, UuiSource};
+pub use config::{Config, Dtmf, Identity, Privacy, Ring, Srtp, Trunk, UuiDecode, UuiSource};
 pub use input::Input;
 pub use output::{Opening, Output};
 pub use record::refused;
@@ -202,7 +202,7 @@ impl Call {
         let wanted = wiring::wiring(&wiring::Ports {
             caller: self.leg.open.then_some(self.leg.port),
             bot: self.stage.open_port(),
-            held: self.leg.held,
+            held: self.leg.held && !self.trunk().hold_passes,
         });
         for gone in self.links.difference(&wanted) {
             self.outputs.push_back(Output::Media(crate::media::Command::Unlink(*gone)));

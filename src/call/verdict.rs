@@ -67,6 +67,8 @@ impl Verdict {
 fn ending(cause: &'static str) -> Option<Finding> {
     let (side, text) = match cause {
         "ack_timeout" => (Side::Pbx, "the PBX never acknowledged the answer"),
+        "prack_timeout" => (Side::Pbx, "the PBX never acknowledged the ringing it asked to be told reliably"),
+        "session_expired" => (Side::Pbx, "the PBX did not refresh the session"),
         "media_timeout" => (Side::Network, "no RTP came from the PBX"),
         "internal" => (Side::Streamkit, "a fault of ours ended the call"),
         "no_rtp_port" | "limit_calls" | "limit_rate" => (Side::Streamkit, "the node was full"),
