@@ -10,7 +10,7 @@ use super::stage::Stream;
 use super::verdict::Verdict;
 use super::{Config, cdr};
 use crate::ids::CallSid;
-use crate::media::{RtpCounts, StreamCounts};
+use crate::media::{RtpCounts, RtpSpec, StreamCounts};
 use crate::sip::Incoming;
 use crate::sip::message::header::diversion::{self, Diversion};
 use crate::sip::message::header::user_to_user::{self, UserToUser};
@@ -101,12 +101,7 @@ impl Record {
         }
     }
 
-    pub(super) fn close(
-        &mut self,
-        ending: &Ending,
-        spec: Option<(&'static str, u8)>,
-        leftover: Option<Stream>,
-    ) -> Cdr {
+    pub(super) fn close(&mut self, ending: &Ending, spec: Option<&RtpSpec>, leftover: Option<Stream>) -> Cdr {
         self.written = true;
         let unfinished = leftover
             .and_then(|stream| stream.outcome.map(|outcome| Finished { outcome, counts: stream.counts }));
@@ -118,8 +113,7 @@ impl Record {
         cdr.sip.code = cdr.sip.code.or(ending.code);
         cdr.sip.reason.clone_from(&ending.reason);
         cdr.end = End { by: ending.by, cause: ending.cause, detail: ending.detail.clone() };
-        cdr.media =
-            self.rtp.as_ref().zip(spec).map(|(counts, (codec, ptime))| Media::new(codec, ptime, counts));
+        cdr.media = self.rtp.as_ref().zip(spec).map(|(counts, spec)| Media::new(spec, counts));
         cdr.streams = self
             .finished
             .iter()
@@ -131,7 +125,7 @@ impl Record {
 }
 
 /// The record of a call that was refused before it began.
-pub fn refused(
+pub(super) fn refused(
     config: &Config,
     sid: CallSid,
     began: Began,
