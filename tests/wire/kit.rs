@@ -12,7 +12,7 @@ use streamkit::config::{Config, Surroundings};
 use streamkit::daemon::{self, Onlookers, Running};
 use streamkit::lab::bot::{self, Bot, Manners, Script, Transcript};
 use streamkit::lab::caller::{self, Caller, Dial};
-use streamkit::sip::Transport;
+use streamkit::sip::{Load, Transport};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -247,9 +247,9 @@ impl Node {
         assert_eq!(Held::now(), before, "descriptors and tasks");
     }
 
-    /// Ends it.
-    pub(crate) async fn stop(self) {
-        drop(self.stop_and_keep().await);
+    /// Ends it; what signalling still held.
+    pub(crate) async fn stop(self) -> Load {
+        timeout(PATIENCE, self.running.stop()).await.expect("the daemon stops in time")
     }
 
     /// Ends it; its folder.

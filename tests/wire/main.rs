@@ -9,6 +9,7 @@ mod binary;
 mod drain;
 #[allow(dead_code)]
 mod kit;
+mod line;
 mod many;
 mod pbx;
 #[allow(dead_code)] // each of the two binaries uses its part
@@ -17,3 +18,4 @@ mod raw;
 mod refusals;
 #[allow(dead_code)]
 mod sipp;
+mod vectors;
