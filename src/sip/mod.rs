@@ -119,6 +119,9 @@ pub struct Trunk {
     pub session_timer: Duration,
     /// Who may send, on top of the address (reliability R-24); empty: nobody is challenged.
     pub digest_users: Vec<Credentials>,
+    /// Names one of which a certificate of its peers has to be for: as clients (reliability R-23; empty: any
+    /// certificate will do), and as servers, besides those of its targets.
+    pub tls_names: Vec<String>,
     /// Between two OPTIONS of ours to each target; zero: none.
     pub options_ping: Duration,
     /// 3xx are followed, at most 3, to hosts of the trunk.
@@ -137,6 +140,7 @@ impl Trunk {
             nat_contact: true,
             session_timer: Duration::from_secs(1800),
             digest_users: Vec::new(),
+            tls_names: Vec::new(),
             options_ping: Duration::from_secs(30),
             follow_redirect: false,
         }

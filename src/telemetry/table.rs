@@ -121,6 +121,11 @@ pub const SIP_DROPS: &[&str] = &[
     "outbox",
     "deadline",
     "no_way_back",
+    "handshake",
+    "handshakes",
+    "certificate",
+    "waited",
+    "kernel",
 ];
 
 /// What was wrong in a SIP message and taken all the same.
@@ -241,7 +246,15 @@ pub const OUTCOMES: &[[&str; 3]] = &[
 ];
 
 /// Bounded things, each with its fill and its limit (reliability R-3).
-pub const RESOURCES: &[&str] = &["calls", "streams", "media_ports", "file_descriptors", "sip_transactions"];
+pub const RESOURCES: &[&str] = &[
+    "calls",
+    "streams",
+    "media_ports",
+    "file_descriptors",
+    "sip_transactions",
+    "sip_connections",
+    "sip_handshakes",
+];
 
 /// 1 ms to 32 s, doubling: times on a network.
 const NETWORK: &[f64] =

@@ -146,7 +146,7 @@ impl Node {
     /// Starts one, and waits until what is counted before a call is all there is without one.
     pub(crate) async fn start(wanted: &Wanted) -> Self {
         let node = Self::start_beside(wanted).await;
-        node.settles().await;
+        Held::settled().await;
         node
     }
 
@@ -183,18 +183,6 @@ impl Node {
         let get = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         http.write_all(get).await.expect("asked");
         http.read_to_end(&mut Vec::new()).await.expect("answered");
-    }
-
-    /// Waits until no task and no descriptor comes or goes.
-    async fn settles(&self) {
-        let (mut held, mut since) = (Held::now(), Instant::now());
-        eventually("a daemon that is up", || {
-            if Held::now() != held {
-                (held, since) = (Held::now(), Instant::now());
-            }
-            since.elapsed() > Duration::from_millis(200)
-        })
-        .await;
     }
 
     /// Where it takes SIP.
@@ -278,8 +266,19 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Now.
-    pub(crate) fn now() -> Self {
+    /// Before a call: once everything that was just started has begun its own tasks.
+    pub(crate) async fn settled() -> Self {
+        let (mut held, mut since) = (Self::now(), Instant::now());
+        while since.elapsed() < Duration::from_millis(50) {
+            sleep(Duration::from_millis(5)).await;
+            if Self::now() != held {
+                (held, since) = (Self::now(), Instant::now());
+            }
+        }
+        held
+    }
+
+    fn now() -> Self {
         Self { descriptors: descriptors(), tasks: Handle::current().metrics().num_alive_tasks() }
     }
 }

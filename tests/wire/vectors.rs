@@ -132,11 +132,14 @@ async fn call(line: &mut Line, answer: &Said, late: bool) {
 async fn every_vector_over(transport: Transport) {
     let echo = bot(Script::echo()).await;
     let node = Node::start(&wanted(&echo)).await;
-    let before = Held::now();
+    let before = Held::settled().await;
     let equipment: BTreeMap<_, _> =
         EQUIPMENT.into_iter().map(|(file, status, audio)| (file, (status, audio))).collect();
     let (mut wrong, mut calls, mut refused) = (Vec::new(), 0, 0);
     for (count, Vector { file, expected, octets }) in vectors().into_iter().enumerate() {
+        if file == "cparam02.dat" {
+            sleep(ABSORBED).await; // it has the branch of cparam01.dat, and would be taken for a retransmission
+        }
         let mut line = Line::to(&node, transport).await;
         let outcome = outcome(&mut line, &octets, count).await;
         let mut fits = outcome.fits(&file, &expected, transport);

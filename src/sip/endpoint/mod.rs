@@ -208,6 +208,29 @@ impl Endpoint {
             || self.trunks.iter().any(|trunk| trunk.targets.iter().any(|target| target.ip() == Some(ip)))
     }
 
+    /// Names one of which the certificate of whoever connects from there has to be for (`tls_names` of its trunk);
+    /// empty: any will do.
+    pub fn client_names(&self, transport: Transport, source: SocketAddr) -> Vec<String> {
+        let trunk = access::trunk_of(&self.trunks, transport, source.ip());
+        trunk.and_then(|id| self.trunk(id)).map(|trunk| trunk.tls_names.clone()).unwrap_or_default()
+    }
+
+    /// Names one of which the certificate of a server there has to be for, the one to ask it for first: the names of
+    /// the targets of trunks it belongs to, their `tls_names`, its address.
+    pub fn server_names(&self, server: SocketAddr) -> Vec<String> {
+        let ip = server.ip().to_canonical();
+        let of = self.trunks.iter().filter(|trunk| access::is_of_trunk(trunk, ip));
+        let mut names: Vec<String> = of
+            .flat_map(|trunk| {
+                let targets = trunk.targets.iter().filter(|target| target.ip().is_none());
+                targets.map(|target| target.host.clone()).chain(trunk.tls_names.iter().cloned())
+            })
+            .collect();
+        names.push(ip.to_string());
+        names.dedup();
+        names
+    }
+
     /// Whether a call that is up uses this connection. Looks at every leg: for the rare idle connection.
     pub fn uses(&self, hop: Hop) -> bool {
         let hop = canonical(hop);
