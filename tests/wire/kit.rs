@@ -139,6 +139,8 @@ pub(crate) struct Node {
     pub(crate) running: Running,
     /// Every `start` as it was written to a bot.
     pub(crate) starts: Arc<Mutex<Vec<Value>>>,
+    /// Every SIP message, sent by it or not, as it passed.
+    pub(crate) ladder: Arc<Mutex<Vec<(bool, String)>>>,
     dir: TempDir,
 }
 
@@ -167,9 +169,15 @@ impl Node {
                 seen.lock().unwrap_or_else(PoisonError::into_inner).push(message);
             }
         });
-        let onlookers = Onlookers { stream: Some(stream), ..Onlookers::default() };
+        let ladder = Arc::<Mutex<Vec<(bool, String)>>>::default();
+        let seen = ladder.clone();
+        let sip: streamkit::sip::io::Trace = Arc::new(move |passed: streamkit::sip::io::Traced<'_>| {
+            let message = (passed.sent, String::from_utf8_lossy(passed.bytes).into_owned());
+            seen.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+        });
+        let onlookers = Onlookers { stream: Some(stream), sip: Some(sip) };
         let running = daemon::start(config, onlookers).await.expect("started");
-        let node = Self { running, starts, dir };
+        let node = Self { running, starts, ladder, dir };
         node.is_up().await;
         node
     }
@@ -183,6 +191,18 @@ impl Node {
         let get = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         http.write_all(get).await.expect("asked");
         http.read_to_end(&mut Vec::new()).await.expect("answered");
+    }
+
+    /// Whether it sent, or received, a message that holds all of this.
+    pub(crate) fn passed(&self, sent: bool, parts: &[&str]) -> bool {
+        self.count(sent, parts) > 0
+    }
+
+    /// How many such messages passed.
+    pub(crate) fn count(&self, sent: bool, parts: &[&str]) -> usize {
+        let ladder = self.ladder.lock().unwrap_or_else(PoisonError::into_inner);
+        let is = |(its, text): &&(bool, String)| *its == sent && parts.iter().all(|part| text.contains(part));
+        ladder.iter().filter(is).count()
     }
 
     /// Where it takes SIP.
