@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods)] // real sockets, real time
 
+mod answers;
 mod baresip;
 #[allow(dead_code)] // each of the two binaries uses its part
 mod kit;

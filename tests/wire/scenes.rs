@@ -22,6 +22,14 @@ const LATE: &str = "0181";
 const SPEECHLESS: Duration = Duration::from_secs(3600);
 const A_WHILE: Duration = Duration::from_millis(800);
 
+/// A scenario and how its calls are recorded: causes and codes; none, where there is no call.
+type Part = (Scene, &'static [(&'static str, u16)]);
+
+const BYE: &[(&str, u16)] = &[("bye", 200)];
+const CANCELLED: &[(&str, u16)] = &[("cancel", 487)];
+const BOT_CLOSED: &[(&str, u16)] = &[("bot_closed", 200)];
+const NO_CALL: &[(&str, u16)] = &[];
+
 /// A daemon and its four bots.
 struct Exchange {
     node: Node,
@@ -31,6 +39,11 @@ struct Exchange {
 
 impl Exchange {
     async fn open() -> Self {
+        Self::with_trunk("").await
+    }
+
+    /// With further lines of its trunk.
+    async fn with_trunk(trunk: &'static str) -> Self {
         let goodbye = vec![
             Step::burst(Speech::Goodbye.sound()),
             Step::Mark("said".into()),
@@ -46,6 +59,7 @@ impl Exchange {
         let routes = [(&LEAVES, &leaves), (&NEVER, &never), (&LATE, &late)].map(|(to, bot)| route(&to[..3], bot));
         let certificates = [&echo, &leaves, &never, &late].map(|bot| bot.certificate().expect("TLS").pem());
         let wanted = Wanted {
+            trunk,
             tables: routes.concat(),
             ca: Some(certificates.concat()),
             ..Wanted::leading_to(&echo, "/media")
@@ -53,19 +67,21 @@ impl Exchange {
         Self { node: Node::start_beside(&wanted).await, echo, _others: [leaves, never, late] }
     }
 
-    /// Plays them all at once; each must go as its scenario says, and be recorded with this cause and code.
-    async fn plays(&self, scenes: &[(Scene, &str, u16)]) -> Vec<Value> {
+    /// Plays them all at once; each must go as its scenario says, and be recorded so.
+    async fn plays(&self, parts: &[Part]) -> Vec<Value> {
         let to = |scene: &Scene| self.node.sip(if scene.tcp { Transport::Tcp } else { Transport::Udp });
-        let played = join_all(scenes.iter().map(|(scene, ..)| scene.play(to(scene)).plays_through())).await;
-        let failed = |((scene, ..), how): (&(Scene, &str, u16), Result<String, String>)| {
+        let played = join_all(parts.iter().map(|(scene, _)| scene.play(to(scene)).plays_through())).await;
+        let failed = |((scene, _), how): (&Part, Result<String, String>)| {
             how.err().map(|why| format!("### {}: {why}", scene.name))
         };
-        let failures: Vec<String> = scenes.iter().zip(played).filter_map(failed).collect();
+        let failures: Vec<String> = parts.iter().zip(played).filter_map(failed).collect();
         assert!(failures.is_empty(), "{}", failures.join("\n"));
-        let records = self.node.cdrs(scenes.iter().filter(|(_, cause, _)| !cause.is_empty()).count()).await;
-        for (scene, cause, code) in scenes.iter().filter(|(_, cause, _)| !cause.is_empty()) {
-            let cdr = of(&records, scene.name);
-            assert_eq!((&cdr["end"]["cause"], &cdr["sip"]["code"]), (&(*cause).into(), &(*code).into()), "{cdr:#}");
+        let records = self.node.cdrs(parts.iter().map(|(_, ends)| ends.len()).sum()).await;
+        for (scene, ends) in parts {
+            let recorded = of(&records, scene.name).map(|cdr| (&cdr["end"]["cause"], &cdr["sip"]["code"]));
+            let recorded: Vec<_> = recorded.map(|(cause, code)| (cause.as_str(), code.as_u64())).collect();
+            let expected: Vec<_> = ends.iter().map(|(cause, code)| (Some(*cause), Some(u64::from(*code)))).collect();
+            assert_eq!(recorded, expected, "{}", scene.name);
         }
         self.node.is_idle().await;
         records
@@ -76,11 +92,15 @@ impl Exchange {
     }
 }
 
-/// The record of the call of a scenario: its Call-ID begins with the name.
-fn of<'a>(records: &'a [Value], name: &str) -> &'a Value {
+/// The records of the calls of a scenario: their Call-ID begins with its name.
+fn of<'a>(records: &'a [Value], name: &str) -> impl Iterator<Item = &'a Value> {
     let begin = format!("{name}-1-");
-    let its = |cdr: &&Value| cdr["sip"]["call_id"].as_str().is_some_and(|id| id.starts_with(&begin));
-    records.iter().find(its).unwrap_or_else(|| panic!("no record of {name}: {records:#?}"))
+    records.iter().filter(move |cdr| cdr["sip"]["call_id"].as_str().is_some_and(|id| id.starts_with(&begin)))
+}
+
+/// The last of them.
+fn last<'a>(records: &'a [Value], name: &str) -> &'a Value {
+    of(records, name).last().unwrap_or_else(|| panic!("no record of {name}: {records:#?}"))
 }
 
 /// The bot's side of the call of a scenario.
@@ -93,17 +113,17 @@ fn heard<'a>(seen: &'a [Transcript], cdr: &Value) -> &'a Transcript {
 fn a_pbx_changes_its_mind_inside_a_call() {
     beside(async {
         let exchange = Exchange::open().await;
-        let names = ["reinvite", "update", "timer_uac", "timer_too_small", "fax", "many_lines", "inside", "dtmf_info"];
-        let mut scenes: Vec<(Scene, &str, u16)> = names.map(|name| (Scene::new(name), "bye", 200)).into();
-        scenes.push((Scene { tcp: true, ..Scene::new("hold") }, "bye", 200));
-        let lasts = Duration::from_secs(3);
-        scenes.push((Scene { lasts, ..Scene::new("late_offer") }, "bye", 200));
-        scenes.push((Scene::new("late_offer_unanswered"), "no_sdp_answer", 200));
-        let records = exchange.plays(&scenes).await;
+        let names = ["reinvite", "update", "timer_uac", "fax", "many_lines", "inside", "dtmf_info"];
+        let mut parts: Vec<Part> = names.map(|name| (Scene::new(name), BYE)).into();
+        parts.push((Scene { tcp: true, ..Scene::new("hold") }, BYE));
+        parts.push((Scene { lasts: Duration::from_secs(3), ..Scene::new("late_offer") }, BYE));
+        parts.push((Scene::new("late_offer_unanswered"), &[("no_sdp_answer", 200)]));
+        parts.push((Scene::new("timer_too_small"), &[("session_interval", 422), ("bye", 200)]));
+        let records = exchange.plays(&parts).await;
 
-        let seen = over(&exchange.echo, scenes.len()).await;
-        assert_eq!(heard(&seen, of(&records, "dtmf_info")).digits(), "5#");
-        let late = of(&records, "late_offer");
+        let seen = over(&exchange.echo, parts.len()).await;
+        assert_eq!(heard(&seen, last(&records, "dtmf_info")).digits(), "5#");
+        let late = last(&records, "late_offer");
         let judged = compare(&heard(&seen, late).heard, &Speech::Caller.sound()).expect("something was heard");
         assert!(judged.correlation > 0.9 || held_up(late), "{judged:#?} {late:#}");
         exchange.close().await;
@@ -121,21 +141,21 @@ fn held_up(cdr: &Value) -> bool {
 fn a_pbx_is_not_sure_whether_to_call() {
     beside(async {
         let exchange = Exchange::open().await;
-        let scenes = [
-            (Scene::new("cancel").to(NEVER), "cancel", 487),
-            (Scene { tcp: true, ..Scene::new("cancel_at_once").to(NEVER) }, "cancel", 487),
-            (Scene::new("cancel_late"), "bye", 200),
-            (Scene::new("merged").to(LATE), "bye", 200),
-            (Scene::new("reliable").to(LATE), "bye", 200),
-            (Scene::new("bye_early").to(NEVER), "bye", 487),
-            (Scene::new("bye_before_ack"), "bye", 200),
-            (Scene::new("bye_crossing").to(LEAVES), "bot_closed", 200),
-            (Scene::new("record_route").to(LEAVES), "bot_closed", 200),
-            (Scene::new("required"), "", 0),
-            (Scene::new("outside"), "", 0),
-            (Scene::new("options"), "", 0),
+        let parts = [
+            (Scene::new("cancel").to(NEVER), CANCELLED),
+            (Scene { tcp: true, ..Scene::new("cancel_at_once").to(NEVER) }, CANCELLED),
+            (Scene::new("cancel_late"), BYE),
+            (Scene::new("merged").to(LATE), BYE),
+            (Scene::new("reliable").to(LATE), BYE),
+            (Scene::new("bye_early").to(NEVER), CANCELLED),
+            (Scene::new("bye_before_ack"), BYE),
+            (Scene::new("bye_crossing").to(LEAVES), BOT_CLOSED),
+            (Scene::new("record_route").to(LEAVES), BOT_CLOSED),
+            (Scene::new("required"), NO_CALL),
+            (Scene::new("outside"), NO_CALL),
+            (Scene::new("options"), NO_CALL),
         ];
-        exchange.plays(&scenes).await;
+        exchange.plays(&parts).await;
         exchange.close().await;
     });
 }
@@ -144,12 +164,9 @@ fn a_pbx_is_not_sure_whether_to_call() {
 #[test]
 fn a_session_is_refreshed_by_us_and_ends_when_the_pbx_forgets_it() {
     beside(async {
-        let exchange = Exchange::open().await;
-        let scenes = [
-            (Scene::new("timer_uas"), "bye", 200),
-            (Scene::new("timer_expired"), "session_expired", 200),
-        ];
-        exchange.plays(&scenes).await;
+        let exchange = Exchange::with_trunk("media_timeout = \"0s\"").await; // it would end it first
+        let expired: &[_] = &[("session_expired", 200)];
+        exchange.plays(&[(Scene::new("timer_uas"), BYE), (Scene::new("timer_expired"), expired)]).await;
         exchange.close().await;
     });
 }
@@ -161,7 +178,7 @@ fn keys_are_told_though_a_gateway_counts_wrong() {
     }
     beside(async {
         let exchange = Exchange::open().await;
-        let records = exchange.plays(&[(Scene::new("dtmf_rtp"), "bye", 200)]).await;
+        let records = exchange.plays(&[(Scene::new("dtmf_rtp"), BYE)]).await;
         let seen = over(&exchange.echo, 1).await;
         assert_eq!(heard(&seen, &records[0]).digits(), "159#");
         exchange.close().await;
