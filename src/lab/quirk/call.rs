@@ -153,13 +153,17 @@ impl Stage {
         self.waits(&what, within, fits).await
     }
 
-    /// Waits for a provisional answer beyond 100.
+    /// Waits for a provisional answer beyond 100; a final one in its place is a fault.
     pub(super) async fn provisional(&mut self, request: &Request) -> Result<Seen, Fault> {
         let key = key(request);
-        let fits =
-            |seen: &Seen| matches(seen, &key) && (101..200).contains(&seen.message.status().unwrap_or(0));
+        let fits = |seen: &Seen| matches(seen, &key) && seen.message.status() > Some(100);
         let within = self.ground.patience;
-        self.waits("18x to INVITE", within, fits).await
+        let seen = self.waits("18x to INVITE", within, fits).await?;
+        if seen.message.status() < Some(200) {
+            Ok(seen)
+        } else {
+            Err(Fault::new("18x to INVITE", seen.what()))
+        }
     }
 
     /// Waits for a request of the daemon's.

@@ -76,7 +76,7 @@ async fn late_bye(stage: &mut Stage) -> Played {
     let up = stage.call().await?;
     let mut dialog = up.dialog.clone();
     stage.hang_up(up).await?;
-    dialog.cseq += 1;
+    drop(dialog.request("BYE")); // the one that went out
     let late = dialog.request("BYE");
     stage.asks(&late, 481).await.map(drop)
 }

@@ -77,11 +77,14 @@ async fn compact_forms(stage: &mut Stage) -> Played {
 
 async fn folded_lines(stage: &mut Stage) -> Played {
     let mut placing = stage.prepare().await?;
-    for name in ["Contact", "Supported", "Allow", "From"] {
-        let value = placing.invite.value(name).replacen(';', "\r\n ;", 1).replacen(", ", ",\r\n\t", 1);
-        if !value.is_empty() {
-            placing.invite.set(name, value);
-        }
+    for (name, at, folded) in [
+        ("Contact", "<", "\r\n <"),
+        ("From", ";tag=", "\r\n\t;tag="),
+        ("Supported", "timer", "\r\n timer"),
+        ("Allow", ", ", ",\r\n   "),
+    ] {
+        let value = placing.invite.value(name).replacen(at, folded, 1);
+        placing.invite.set(name, value);
     }
     placing.invite.add("Subject", "a call\r\n  over\r\n\tthree lines");
     let up = stage.call_as(placing).await?;

@@ -143,7 +143,7 @@ async fn hold_zero_and_inactive(stage: &mut Stage) -> Played {
     let offer = super::super::call::described(&ok)?;
     turned(&offer, "sendrecv")?;
     let since = Instant::now();
-    let answer = up.ours.answering(&offer);
+    let answer = Ours { connection: None, ..up.ours.answering(&offer) };
     let ack = super::super::call::ack(&mut up.dialog, &invite, Some(answer.turned("sendrecv").text()));
     stage.send(&ack).await?;
     if !up.line.hears(since, 3, RESUMES, |_| true).await {
@@ -182,6 +182,8 @@ async fn resume_elsewhere(stage: &mut Stage) -> Played {
     let held = up.ours.turned("sendonly");
     let resumed = Ours { port: up.line.other().port(), ..held.turned("sendrecv") };
     holds(stage, &mut up, held, "recvonly").await?;
+    // Audio of ours from the old port would be learned again.
+    up.line.move_away();
     let since = Instant::now();
     resumes(stage, &mut up, resumed).await?;
     let astray = up.line.since(since).iter().filter(|came| came.to == 0).count();

@@ -124,12 +124,12 @@ async fn late_offer_reinvite(stage: &mut Stage) -> Played {
     Err(Fault::new("RTP to the address of the ACK", format!("{} packets", up.line.since(acked).len())))
 }
 
-const T38: &str = "m=image {rtp} udptl t38\na=T38FaxVersion:0\na=T38MaxBitRate:14400\n\
+const T38: &str = "m=image {rtp} udptl t38\nc=IN IP4 {ip}\na=T38FaxVersion:0\na=T38MaxBitRate:14400\n\
                    a=T38FaxRateManagement:transferredTCF\na=T38FaxUdpEC:t38UDPRedundancy\n";
 
 async fn audio_and_image_invite(stage: &mut Stage) -> Played {
     let mut placing = stage.prepare().await?;
-    placing.ours.more = T38.replace("{rtp}", "40002");
+    placing.ours.more = T38.replace("{rtp}", "40002").replace("{ip}", &placing.ours.ip.to_string());
     placing.invite.describe(placing.ours.text());
     let up = stage.call_as(placing).await?;
     let lines: Vec<(&str, bool)> = up.theirs.media.iter().map(|m| (m.kind.as_str(), m.port != 0)).collect();
