@@ -119,6 +119,9 @@ pub struct Trunk {
     pub session_timer: Duration,
     /// Who may send, on top of the address (reliability R-24); empty: nobody is challenged.
     pub digest_users: Vec<Credentials>,
+    /// Names one of which a certificate of its peers has to be for: as clients (reliability R-23; empty: any
+    /// certificate will do), and as servers, besides those of its targets.
+    pub tls_names: Vec<String>,
     /// Between two OPTIONS of ours to each target; zero: none.
     pub options_ping: Duration,
     /// 3xx are followed, at most 3, to hosts of the trunk.
@@ -137,6 +140,7 @@ impl Trunk {
             nat_contact: true,
             session_timer: Duration::from_secs(1800),
             digest_users: Vec::new(),
+            tls_names: Vec::new(),
             options_ping: Duration::from_secs(30),
             follow_redirect: false,
         }
@@ -371,14 +375,14 @@ pub enum Event {
         /// SDP in the ACK (late offer).
         body: Option<Body>,
     },
-    /// SDP in the PRACK of a reliable 183 that held our offer: its answer. The PRACK has been answered.
+    /// The PRACK of a reliable 183 that held our offer, with its answer. It has been answered itself.
     Acknowledged {
         /// The leg.
         leg: LegId,
-        /// The SDP answer.
+        /// The SDP answer; absent: there was none, and the 200 offers again.
         body: Option<Body>,
     },
-    /// `Modify` is done.
+    /// `Modify` is done, or a re-INVITE that refreshed the session by itself brought an answer.
     Modified {
         /// The leg.
         leg: LegId,

@@ -121,6 +121,11 @@ pub const SIP_DROPS: &[&str] = &[
     "outbox",
     "deadline",
     "no_way_back",
+    "handshake",
+    "handshakes",
+    "certificate",
+    "waited",
+    "kernel",
 ];
 
 /// What was wrong in a SIP message and taken all the same.
@@ -143,6 +148,7 @@ pub const ENDINGS: &[(&str, &str)] = &[
     ("answered", "call_limit"),
     ("answered", "media_timeout"),
     ("answered", "ack_timeout"),
+    ("answered", "session_expired"),
     ("answered", "no_sdp_answer"),
     ("answered", "signalling_lost"),
     ("answered", "shutdown"),
@@ -160,6 +166,10 @@ pub const ENDINGS: &[(&str, &str)] = &[
     ("refused", "sdp_limit"),
     ("refused", "no_audio"),
     ("refused", "rtp_profile"),
+    ("refused", "srtp_key"),
+    ("refused", "srtp_without_tls"),
+    ("refused", "prack_timeout"),
+    ("refused", "session_interval"),
     ("refused", "no_codec"),
     ("refused", "media_address"),
     ("refused", "media_family"),
@@ -237,7 +247,15 @@ pub const OUTCOMES: &[[&str; 3]] = &[
 ];
 
 /// Bounded things, each with its fill and its limit (reliability R-3).
-pub const RESOURCES: &[&str] = &["calls", "streams", "media_ports", "file_descriptors", "sip_transactions"];
+pub const RESOURCES: &[&str] = &[
+    "calls",
+    "streams",
+    "media_ports",
+    "file_descriptors",
+    "sip_transactions",
+    "sip_connections",
+    "sip_handshakes",
+];
 
 /// 1 ms to 32 s, doubling: times on a network.
 const NETWORK: &[f64] =

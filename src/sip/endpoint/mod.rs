@@ -19,17 +19,21 @@ mod info;
 mod inside;
 mod leave;
 mod leg;
+mod modified;
+mod modify;
 mod outcry;
 mod outside;
 mod receive;
 mod responses;
+mod ringing;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::dialog::DialogKey;
 use super::hop::{self, Hop, Way};
@@ -54,6 +58,18 @@ pub enum Input<'a> {
         remote: SocketAddr,
         /// One message.
         bytes: &'a [u8],
+    },
+    /// The same of one that lay unread for a while: an INVITE for which that was too long is dropped unanswered
+    /// (reliability R-105).
+    Waited {
+        /// Our address it came to; never unspecified.
+        local: SocketAddr,
+        /// Its source.
+        remote: SocketAddr,
+        /// One message.
+        bytes: &'a [u8],
+        /// How long it lay there.
+        waited: Duration,
     },
     /// Something whole came out of a stream.
     Framed {
@@ -165,8 +181,12 @@ impl Endpoint {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
             Input::Datagram { local, remote, bytes } => {
-                let (local, remote) = (hop::canonical(local), hop::canonical(remote));
-                self.datagram(now, Hop { transport: Transport::Udp, local, remote }, bytes);
+                let hop = Hop { transport: Transport::Udp, local, remote };
+                self.datagram(now, canonical(hop), bytes, Duration::ZERO);
+            }
+            Input::Waited { local, remote, bytes, waited } => {
+                let hop = Hop { transport: Transport::Udp, local, remote };
+                self.datagram(now, canonical(hop), bytes, waited);
             }
             Input::Framed { hop, framed } => self.framed(now, canonical(hop), framed),
             Input::Failed(hop) => self.failed(now, canonical(hop)),
@@ -206,6 +226,29 @@ impl Endpoint {
         let ip = source.ip().to_canonical();
         access::trunk_of(&self.trunks, transport, ip).is_some()
             || self.trunks.iter().any(|trunk| trunk.targets.iter().any(|target| target.ip() == Some(ip)))
+    }
+
+    /// Names one of which the certificate of whoever connects from there has to be for (`tls_names` of its trunk);
+    /// empty: any will do.
+    pub fn client_names(&self, transport: Transport, source: SocketAddr) -> Vec<String> {
+        let trunk = access::trunk_of(&self.trunks, transport, source.ip());
+        trunk.and_then(|id| self.trunk(id)).map(|trunk| trunk.tls_names.clone()).unwrap_or_default()
+    }
+
+    /// Names one of which the certificate of a server there has to be for, the one to ask it for first: the names of
+    /// the targets of trunks it belongs to, their `tls_names`, its address.
+    pub fn server_names(&self, server: SocketAddr) -> Vec<String> {
+        let ip = server.ip().to_canonical();
+        let of = self.trunks.iter().filter(|trunk| access::is_of_trunk(trunk, ip));
+        let mut names: Vec<String> = of
+            .flat_map(|trunk| {
+                let targets = trunk.targets.iter().filter(|target| target.ip().is_none());
+                targets.map(|target| target.host.clone()).chain(trunk.tls_names.iter().cloned())
+            })
+            .collect();
+        names.push(ip.to_string());
+        names.dedup();
+        names
     }
 
     /// Whether a call that is up uses this connection. Looks at every leg: for the rare idle connection.

@@ -11,8 +11,9 @@ use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
+use super::connections::{Comer, Connections};
 use super::resolve::Facing;
-use super::tcp::{self, Connections, FromStream};
+use super::stream::{self, FromStream};
 use super::udp::Datagrams;
 use super::{Sockets, Trace, Traced};
 use crate::sip::endpoint::{Endpoint, Input, Output};
@@ -45,10 +46,10 @@ pub async fn drive(
     let (tell, mut streams) = mpsc::channel(STREAM_QUEUE);
     let listening = sockets.local_addrs();
     let mut acceptors = JoinSet::new();
-    for (listener, _) in sockets.tcp {
-        acceptors.spawn(tcp::accept(listener, tell.clone()));
+    for (listener, listen) in sockets.streams {
+        acceptors.spawn(stream::accept(listener, listen.transport, tell.clone()));
     }
-    let connections = Connections::new(tell, sockets.dscp);
+    let connections = Connections::new(tell, sockets.dscp, sockets.limits, sockets.tls);
     let (facing, listeners) = (Facing::default(), HashMap::new());
     let mut shell =
         Shell { endpoint, udp: sockets.udp, connections, facing, listeners, events, trace, next: 0 };
@@ -65,6 +66,7 @@ pub async fn drive(
             measured = now;
             let load = shell.endpoint.load();
             metrics::resource("sip_transactions", load.transactions, shell.endpoint.transactions_limit());
+            shell.connections.measure();
         }
         if ending.is_some_and(|until| now >= until || shell.endpoint.load().legs == 0) {
             return shell.endpoint;
@@ -175,10 +177,13 @@ impl<E: FnMut(Event) + Send> Shell<E> {
     fn stream(&mut self, said: FromStream) {
         let now = Instant::now();
         match said {
-            FromStream::Accepted(stream) => {
-                let known = stream.peer_addr().is_ok_and(|from| self.endpoint.knows(Transport::Tcp, from));
-                self.connections.accept(stream, known);
+            FromStream::Accepted(stream, transport) => {
+                let Ok(from) = stream.peer_addr() else { return };
+                let known = self.endpoint.knows(transport, from);
+                let names = self.endpoint.client_names(transport, from);
+                self.connections.accept(stream, transport, Comer { known, names });
             }
+            FromStream::Secured(id) => self.connections.secured(id),
             FromStream::Framed(id, framed) => {
                 let Some(hop) = self.connections.hop(id) else { return };
                 if let Framed::Message(message) = &framed {
@@ -222,8 +227,11 @@ impl<E: FnMut(Event) + Send> Shell<E> {
                 let socket = self.udp.iter().find(|socket| socket.is(hop.local));
                 socket.is_some_and(|socket| socket.send(&bytes, hop.remote))
             }
-            Transport::Tcp => self.connections.send(way, bytes),
-            Transport::Tls => false,
+            Transport::Tcp | Transport::Tls => {
+                let endpoint = &self.endpoint;
+                let to = way.otherwise.unwrap_or(hop.remote);
+                self.connections.send(way, bytes, || endpoint.server_names(to))
+            }
         };
         if !taken {
             metrics::sip_dropped(hop.transport.as_str(), "not_sent");
