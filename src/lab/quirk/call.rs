@@ -50,6 +50,14 @@ impl Stage {
         Ok(Placing { dialog, invite, ours, line })
     }
 
+    /// A call that rings for a while, when there is a number for that; else it may be answered at any time.
+    pub(super) async fn prepare_ringing(&mut self) -> Result<Placing, Fault> {
+        if let Some(slow) = &self.ground.slow {
+            self.number = format!("{slow}{:06}", self.seed % 1_000_000);
+        }
+        self.prepare().await
+    }
+
     /// The same without a session description.
     pub(super) async fn prepare_late(&mut self) -> Result<Placing, Fault> {
         let mut placing = self.prepare().await?;

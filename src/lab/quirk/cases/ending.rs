@@ -110,14 +110,6 @@ async fn reinvite_before_ack(stage: &mut Stage) -> Played {
     stage.hang_up(up).await
 }
 
-/// A call that rings for a while, when there is a number for that; else it may be answered at any time.
-async fn ringing(stage: &mut Stage) -> Result<Placing, Fault> {
-    if let Some(slow) = &stage.ground.slow {
-        stage.number = format!("{slow}{:06}", stage.seed % 1_000_000);
-    }
-    stage.prepare().await
-}
-
 /// After a CANCEL: 487, or a 200 that won, which is acknowledged and ended.
 async fn over(stage: &mut Stage, placing: &mut Placing) -> Result<Seen, Fault> {
     let last = stage.final_answer(&placing.invite, "487 or 200").await?;
@@ -140,7 +132,7 @@ async fn over(stage: &mut Stage, placing: &mut Placing) -> Result<Seen, Fault> {
 }
 
 async fn cancel_at_once(stage: &mut Stage) -> Played {
-    let mut placing = ringing(stage).await?;
+    let mut placing = stage.prepare_ringing().await?;
     stage.clears(&placing.dialog, &placing.invite);
     stage.send(&placing.invite).await?;
     let cancel = placing.dialog.hop("CANCEL", &placing.invite);
@@ -149,7 +141,7 @@ async fn cancel_at_once(stage: &mut Stage) -> Played {
 }
 
 async fn cancel_while_ringing(stage: &mut Stage) -> Played {
-    let mut placing = ringing(stage).await?;
+    let mut placing = stage.prepare_ringing().await?;
     stage.clears(&placing.dialog, &placing.invite);
     stage.send(&placing.invite).await?;
     let rings = stage.provisional(&placing.invite).await?;
@@ -182,7 +174,7 @@ async fn cancel_of_nothing(stage: &mut Stage) -> Played {
 }
 
 async fn refusal_until_its_ack(stage: &mut Stage) -> Played {
-    let mut placing = ringing(stage).await?;
+    let mut placing = stage.prepare_ringing().await?;
     stage.clears(&placing.dialog, &placing.invite);
     stage.send(&placing.invite).await?;
     stage.provisional(&placing.invite).await?;
@@ -270,7 +262,7 @@ async fn bye_repeated(stage: &mut Stage) -> Played {
 }
 
 async fn merged_invite(stage: &mut Stage) -> Played {
-    let mut placing = ringing(stage).await?;
+    let mut placing = stage.prepare_ringing().await?;
     stage.clears(&placing.dialog, &placing.invite);
     stage.send(&placing.invite).await?;
     stage.provisional(&placing.invite).await?;
