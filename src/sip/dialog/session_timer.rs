@@ -154,7 +154,7 @@ impl SessionTimer {
     /// The peer refused a refresh of ours: once more at two thirds. A peer that refuses again is there all the same,
     /// and ends the call itself should it mind.
     pub(crate) fn refused(&mut self, now: Instant) {
-        let Some(running) = &mut self.running else { return };
+        let Some(running) = self.running.as_mut().filter(|running| running.ours) else { return };
         let two_thirds = running.since + Duration::from_secs(u64::from(running.seconds) * 2 / 3);
         if !std::mem::replace(&mut running.refused, true) && now < two_thirds {
             return running.again_at(two_thirds);
@@ -164,7 +164,8 @@ impl SessionTimer {
     }
 
     /// Whether we refresh.
-    pub(crate) fn is_ours(&self) -> bool {
+    #[cfg(test)]
+    fn is_ours(&self) -> bool {
         self.running.is_some_and(|running| running.ours)
     }
 

@@ -103,7 +103,7 @@ impl Endpoint {
         self.numbered(dialog, trunk, method, seq)
     }
 
-    /// The same with this number: the ACK of a re-INVITE, which others of our requests may have followed.
+    /// The same with a number of its own: the ACK's is its INVITE's, whatever went out since.
     pub(super) fn numbered(
         &mut self,
         dialog: &Dialog,

@@ -66,9 +66,9 @@ impl Endpoint {
             Purpose::Cancel(_) => Method::Cancel,
             Purpose::Bye(_) | Purpose::ByeFork(_) => Method::Bye,
             Purpose::Prack(..) => Method::Prack,
+            Purpose::Ping(_) => Method::Options,
             Purpose::Update(_) => Method::Update,
             Purpose::Info(_) => Method::Info,
-            Purpose::Ping(_) => Method::Options,
         };
         leg.requests += 1;
         let key = ClientKey { branch: branch.into(), method: method.label() };
@@ -99,9 +99,9 @@ impl Endpoint {
                 Purpose::Reinvite(_) | Purpose::Update(_) => endpoint.change_failed(now, id, leg, 408, None),
                 Purpose::Cancel(_)
                 | Purpose::ByeFork(_)
-                | Purpose::Info(_)
                 | Purpose::Prack(..)
-                | Purpose::Ping(_) => {}
+                | Purpose::Ping(_)
+                | Purpose::Info(_) => {}
             });
         }
         self.request_done(now, purpose);

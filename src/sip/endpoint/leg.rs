@@ -203,7 +203,7 @@ impl Leg {
             && self.wait.is_none()
             && self.reoffer.is_none()
             && self.hangup.is_none()
-            && self.call.as_ref().is_none_or(|call| call.owed.is_none())
+            && self.exchange == Exchange::Done
     }
 
     /// When something is next due.

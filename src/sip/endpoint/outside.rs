@@ -223,7 +223,10 @@ impl Endpoint {
     /// The INVITE of a leg, or its re-INVITE, is taken back.
     fn cancelled(&mut self, now: Instant, id: LegId, leg: &mut Leg, tx: TxId, reason: Option<String>) {
         match leg.reoffer.take_if(|reoffer| reoffer.asked.tx == tx) {
-            Some(reoffer) => self.answer_invite(now, leg, &reoffer.asked, 487, &[]),
+            Some(reoffer) => {
+                self.answer_invite(now, leg, &reoffer.asked, 487, &[]);
+                self.go_on(now, id, leg);
+            }
             None => {
                 self.terminate_offer(now, leg);
                 self.end(now, id, leg, Ended::Cancelled { reason });

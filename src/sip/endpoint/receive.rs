@@ -35,7 +35,7 @@ impl Endpoint {
             return metrics::sip_dropped(hop.transport.as_str(), "stranger");
         }
         match Message::parse(bytes, Framing::Datagram) {
-            Ok(message) if waited > STALE && begins_a_call(&message) => self.drop_message(now, hop, "stale"),
+            Ok(message) if waited > STALE && begins_a_call(&message) => self.drop_message(now, hop, "waited"),
             Ok(message) => self.message(now, hop, message),
             Err(malformed) => self.malformed(now, hop, &malformed),
         }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::attempts::OwedAck;
 use super::inside::body_of;
-use super::leg::{Exchange, Leg, MAX_STRAYS, Stage};
+use super::leg::{Leg, MAX_STRAYS, Stage};
 use super::{Endpoint, Hop, Octets, Send};
 use crate::ids::LegId;
 use crate::sip::dialog::{Dialog, DialogKey};
@@ -67,7 +67,10 @@ impl Endpoint {
             (Purpose::Reinvite(_) | Purpose::Update(_), _) => {
                 self.change_answered(now, id, leg, tx, status, response);
             }
-            (Purpose::Info(_), _) => self.told(now, id, leg, response),
+            (Purpose::Info(_), Class::Failure) if matches!(status, 401 | 407) => {
+                self.info_refused(now, id, leg, response);
+            }
+            (Purpose::Info(_), _) => self.told(now, id, leg, status),
             (Purpose::Bye(_) | Purpose::Prack(..), _)
             | (Purpose::Cancel(_) | Purpose::ByeFork(_) | Purpose::Ping(_), _) => {}
         }
@@ -136,9 +139,7 @@ impl Endpoint {
         }
         leg.stage = Stage::Up;
         leg.begun(now, response);
-        if late {
-            leg.exchange = Exchange::Theirs;
-        } else {
+        if !late {
             self.acknowledge_call(leg, None);
         }
         match leg.hangup.take() {
@@ -153,8 +154,6 @@ impl Endpoint {
         let Some(owed) = leg.call.as_mut().and_then(|call| call.owed.take()) else { return false };
         let dialog = leg.dialog.clone();
         leg.ack = Some(self.send_ack(&dialog, leg, owed, body));
-        leg.exchange = Exchange::Done;
-        leg.sdp = body.cloned().or(leg.sdp.take());
         true
     }
 

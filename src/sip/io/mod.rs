@@ -61,8 +61,8 @@ pub struct Sockets {
     streams: Vec<(TcpListener, Listen)>,
     tls: Option<Tls>,
     dscp: u8,
-    limits: Limits,
     nameservers: Vec<SocketAddr>,
+    limits: Limits,
 }
 
 impl Sockets {
@@ -80,9 +80,14 @@ impl Sockets {
     /// # Errors
     /// An address is taken or not ours, and which; TLS is listened for without a certificate.
     pub fn bind_with(listen: &[Listen], tls: Option<Tls>) -> io::Result<Self> {
-        let limits = Limits::default();
-        let (udp, streams, nameservers) = (Vec::new(), Vec::new(), Vec::new());
-        let mut sockets = Self { udp, streams, tls, dscp: CS3, limits, nameservers };
+        let mut sockets = Self {
+            udp: Vec::new(),
+            streams: Vec::new(),
+            tls,
+            dscp: CS3,
+            nameservers: Vec::new(),
+            limits: Limits::default(),
+        };
         for at in listen {
             let named = |error: io::Error| io::Error::new(error.kind(), format!("{at}: {error}"));
             sockets.open(*at).map_err(named)?;

@@ -112,6 +112,12 @@ impl Bench {
         self.input(Input::Datagram { local: addr(US), remote: addr(source), bytes });
     }
 
+    /// The trunk's peer sends this, and it lies unread for so many milliseconds.
+    pub(super) fn waited(&mut self, ms: u64, text: &str) {
+        let (local, remote, waited) = (addr(US), addr(PEER), Duration::from_millis(ms));
+        self.input(Input::Waited { local, remote, bytes: text.as_bytes(), waited });
+    }
+
     /// The trunk's peer sends this.
     pub(super) fn peer(&mut self, text: &str) {
         self.from(PEER, text);

@@ -27,9 +27,9 @@ impl Transactions {
             Purpose::Cancel(_)
             | Purpose::Bye(_)
             | Purpose::ByeFork(_)
-            | Purpose::Prack(..)
             | Purpose::Update(_)
             | Purpose::Info(_)
+            | Purpose::Prack(..)
             | Purpose::Ping(_) => ClientMachine::Other(ClientOther::new(now, self.timers, stream, request)),
         };
         self.by_response.insert(key.clone(), id);

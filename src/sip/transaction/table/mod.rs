@@ -29,25 +29,30 @@ pub(crate) enum Purpose {
     Bye(LegId),
     /// It ends another fork of the leg's INVITE.
     ByeFork(LegId),
-    /// It acknowledges a reliable 1xx of one of the leg's far ends.
-    Prack(LegId, u8),
-    /// It asks whether a target is there.
-    Ping(u32),
     /// It changes or refreshes the session, by INVITE.
     Reinvite(LegId),
     /// The same by UPDATE.
     Update(LegId),
     /// It tells of a key.
     Info(LegId),
+    /// It acknowledges a reliable 1xx of one of the leg's far ends.
+    Prack(LegId, u8),
+    /// It asks whether a target is there.
+    Ping(u32),
 }
 
 impl Purpose {
     /// The leg it is sent for.
     pub(crate) const fn leg(self) -> Option<LegId> {
         match self {
-            Self::Invite(leg, _) | Self::Prack(leg, _) => Some(leg),
-            Self::Cancel(leg) | Self::Bye(leg) | Self::ByeFork(leg) => Some(leg),
-            Self::Reinvite(leg) | Self::Update(leg) | Self::Info(leg) => Some(leg),
+            Self::Invite(leg, _)
+            | Self::Cancel(leg)
+            | Self::Bye(leg)
+            | Self::ByeFork(leg)
+            | Self::Prack(leg, _)
+            | Self::Reinvite(leg)
+            | Self::Update(leg)
+            | Self::Info(leg) => Some(leg),
             Self::Ping(_) => None,
         }
     }
