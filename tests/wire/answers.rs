@@ -31,7 +31,8 @@ impl Desk {
     async fn open(targets: Vec<Target>, follow_redirect: bool) -> Self {
         let loopback = "127.0.0.0/8".parse().expect("a network");
         let options_ping = Duration::ZERO;
-        let trunk = Trunk { peers: vec![loopback], targets, follow_redirect, options_ping, ..Trunk::new("out") };
+        let trunk =
+            Trunk { peers: vec![loopback], targets, follow_redirect, options_ping, ..Trunk::new("out") };
         let config = sip::Config { trunks: vec![trunk], ..sip::Config::default() };
         let endpoint = Endpoint::new(config, Entropy::from_os());
         let any = "127.0.0.1:0".parse().expect("an address");

@@ -156,7 +156,9 @@ impl Baresip {
         let mut files: Vec<PathBuf> = files.filter(named).collect();
         files.sort();
         let pieces = files.iter().map(|path| Sound::read(path).expect("a recording"));
-        pieces.reduce(|sound, next| sound.then(&next)).unwrap_or_else(|| panic!("none: {}", screen(&self.dir)))
+        pieces
+            .reduce(|sound, next| sound.then(&next))
+            .unwrap_or_else(|| panic!("none: {}", screen(&self.dir)))
     }
 }
 
@@ -174,7 +176,8 @@ fn screen(dir: &TempDir) -> String {
 
 /// Where the package puts them.
 fn modules_folder() -> PathBuf {
-    let folders = ["/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules", "/usr/lib64/baresip/modules"];
+    let folders =
+        ["/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules", "/usr/lib64/baresip/modules"];
     let found = folders.into_iter().map(PathBuf::from).find(|folder| folder.is_dir());
     found.expect("the modules of baresip: apt-get install baresip-core")
 }
@@ -237,7 +240,9 @@ async fn a_call(way: Way, number: &str, node: &Node, echo: &Bot, ca: Option<&str
 
     let (bot, ear) = (stream(), desk.heard());
     // its recorder stops at the hold: what it heard later is what it sent back
-    for (who, heard, said) in [("the bot", &bot.heard, &said), ("baresip", &ear, &said), ("both", &bot.heard, &greeted)] {
+    for (who, heard, said) in
+        [("the bot", &bot.heard, &said), ("baresip", &ear, &said), ("both", &bot.heard, &greeted)]
+    {
         let judged = compare(heard, said).expect("something was heard");
         assert!(judged.correlation > 0.85, "{way:?}, {who}: {judged:#?} {}", screen(&desk.dir));
     }
@@ -247,10 +252,7 @@ async fn a_call(way: Way, number: &str, node: &Node, echo: &Bot, ca: Option<&str
 #[test]
 fn baresip_calls_over_every_transport_and_is_heard_and_hears() {
     let way = |transport, codec, srtp| Way { transport, codec, srtp };
-    let ways = [
-        (way(Transport::Udp, "PCMU", false), "01511"),
-        (way(Transport::Tcp, "PCMA", false), "01512"),
-    ];
+    let ways = [(way(Transport::Udp, "PCMU", false), "01511"), (way(Transport::Tcp, "PCMA", false), "01512")];
     beside(async {
         let echo = bot(script()).await;
         let node = Node::start_beside(&Wanted::leading_to(&echo, "/media")).await;

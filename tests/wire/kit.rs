@@ -157,8 +157,8 @@ impl Node {
         let dir = tempfile::tempdir().expect("a folder");
         let machine = Surroundings { variables: HashMap::new(), ..Surroundings::of_this_process() };
         let text = wanted.text(&dir);
-        let mut config = Config::from_text("wire", &text, &machine)
-            .unwrap_or_else(|refused| panic!("{refused}\n{text}"));
+        let mut config =
+            Config::from_text("wire", &text, &machine).unwrap_or_else(|refused| panic!("{refused}\n{text}"));
         config.sip.t1 = wanted.t1.unwrap_or(config.sip.t1);
         let starts = Arc::<Mutex<Vec<Value>>>::default();
         let seen = starts.clone();
