@@ -60,6 +60,7 @@ impl Desk {
             headers: Vec::new(),
             body: Some(sdp("sendrecv", 1)),
             ring_limit: Duration::from_secs(30),
+            credentials: None,
         };
         self.order(Command::Dial(Box::new(dial))).await;
     }

@@ -38,7 +38,8 @@ impl Program {
         command.args(arguments).current_dir(dir.path()).stdin(Stdio::null());
         command.stderr(screen.try_clone().expect("a descriptor")).stdout(screen);
         let child = command.spawn();
-        let child = child.unwrap_or_else(|why| panic!("{name} cannot be run ({why}): apt-get install {package}"));
+        let child =
+            child.unwrap_or_else(|why| panic!("{name} cannot be run ({why}): apt-get install {package}"));
         Self { child, name, dir }
     }
 
@@ -46,7 +47,12 @@ impl Program {
         let until = Instant::now() + Duration::from_secs(20);
         while !ports::listened_on(at, tcp) {
             let ended = self.child.try_wait().expect("a child");
-            assert!(ended.is_none() && Instant::now() < until, "{} never listened: {}", self.name, self.screen());
+            assert!(
+                ended.is_none() && Instant::now() < until,
+                "{} never listened: {}",
+                self.name,
+                self.screen()
+            );
             sleep(Duration::from_millis(10)).await;
         }
     }
@@ -115,8 +121,7 @@ impl Border {
         let mut arguments = vec!["-f".to_owned(), config.display().to_string()];
         arguments.extend(["-DD", "-E", "-m", "16", "-M", "4"].map(str::to_owned));
         arguments.extend(["-Y".to_owned(), folder.clone(), "-P".to_owned(), format!("{folder}/pid")]);
-        let mut proxy =
-            Program::start("kamailio", "kamailio", dir, &arguments);
+        let mut proxy = Program::start("kamailio", "kamailio", dir, &arguments);
         proxy.listens(udp, false).await;
         proxy.listens(tcp, true).await;
         Self { _relay: relay, _proxy: proxy, udp, tcp }
@@ -211,13 +216,15 @@ async fn a_border(transport: Transport) {
         Step::AwaitMark("said".into()),
         Step::Close(1000, String::new()),
     ];
-    let (echo, quiet, leaves) = (bot(Script::echo()).await, bot(Script::echo()).await, bot(Script::of(goodbye)).await);
+    let (echo, quiet, leaves) =
+        (bot(Script::echo()).await, bot(Script::echo()).await, bot(Script::of(goodbye)).await);
     let route = |to: &str, bot: &Bot| {
         format!("[[route]]\ntrunk = \"pbx\"\nto = \"{to}*\"\nbot = {:?}\n", bot.url("/media"))
     };
     let ca = [&echo, &quiet, &leaves].map(|bot| bot.certificate().expect("TLS").pem()).concat();
     let tables = [route(LEAVES, &leaves), route(HOLDS, &quiet)].concat();
-    let node = Node::start_beside(&Wanted { tables, ca: Some(ca), ..Wanted::leading_to(&echo, "/media") }).await;
+    let node =
+        Node::start_beside(&Wanted { tables, ca: Some(ca), ..Wanted::leading_to(&echo, "/media") }).await;
     let border = Border::before(&node).await;
     let tcp = transport == Transport::Tcp;
     let outer = if tcp { border.tcp } else { border.udp };
@@ -232,7 +239,8 @@ async fn a_border(transport: Transport) {
     let route = format!("Route: <sip:{inner};");
     eventually("our BYE", || node.passed(true, &["BYE ", &route])).await;
     let heard = over(&leaves, 1).await;
-    let judged = compare(&heard[0].heard, &Speech::Caller.sound().part(Duration::ZERO, Duration::from_secs(1)));
+    let judged =
+        compare(&heard[0].heard, &Speech::Caller.sound().part(Duration::ZERO, Duration::from_secs(1)));
     assert!(judged.expect("something was heard").correlation > 0.85);
     let records = node.cdrs(3).await;
     for cdr in &records {

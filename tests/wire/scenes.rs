@@ -226,7 +226,8 @@ fn a_fifth_of_all_messages_is_lost_and_every_call_is_served() {
     const CALLS: u32 = 8;
     beside(async {
         let exchange = Exchange::open().await;
-        let patient = ["-lost", "20", "-r", "4", "-max_invite_retrans", "10", "-max_non_invite_retrans", "10"];
+        let patient =
+            ["-lost", "20", "-r", "4", "-max_invite_retrans", "10", "-max_non_invite_retrans", "10"];
         let scene = Scene { calls: CALLS, ..Scene::new("echo").with(&patient) };
         scene.play(exchange.node.sip(Transport::Udp)).succeeds().await;
         exchange.node.is_idle().await;
