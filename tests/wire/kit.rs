@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -133,14 +133,34 @@ impl Wanted {
     }
 }
 
+/// Every SIP message, sent by the daemon or not, as it passed; of a test that fails the last are printed.
+#[derive(Default)]
+struct Ladder(Arc<Mutex<Vec<(bool, String)>>>);
+
+impl Ladder {
+    fn messages(&self) -> MutexGuard<'_, Vec<(bool, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Ladder {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let messages = self.messages();
+            for (sent, text) in &messages[messages.len().saturating_sub(60)..] {
+                eprintln!("{} {text}", if *sent { ">>>" } else { "<<<" });
+            }
+        }
+    }
+}
+
 /// A daemon while it runs.
 pub(crate) struct Node {
     /// The daemon.
     pub(crate) running: Running,
     /// Every `start` as it was written to a bot.
     pub(crate) starts: Arc<Mutex<Vec<Value>>>,
-    /// Every SIP message, sent by it or not, as it passed.
-    pub(crate) ladder: Arc<Mutex<Vec<(bool, String)>>>,
+    ladder: Ladder,
     dir: TempDir,
 }
 
@@ -169,11 +189,13 @@ impl Node {
                 seen.lock().unwrap_or_else(PoisonError::into_inner).push(message);
             }
         });
-        let ladder = Arc::<Mutex<Vec<(bool, String)>>>::default();
-        let seen = ladder.clone();
+        let ladder = Ladder::default();
+        let seen = Arc::downgrade(&ladder.0);
         let sip: streamkit::sip::io::Trace = Arc::new(move |passed: streamkit::sip::io::Traced<'_>| {
             let message = (passed.sent, String::from_utf8_lossy(passed.bytes).into_owned());
-            seen.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+            if let Some(seen) = seen.upgrade() {
+                seen.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+            }
         });
         let onlookers = Onlookers { stream: Some(stream), sip: Some(sip) };
         let running = daemon::start(config, onlookers).await.expect("started");
@@ -200,7 +222,7 @@ impl Node {
 
     /// How many such messages passed.
     pub(crate) fn count(&self, sent: bool, parts: &[&str]) -> usize {
-        let ladder = self.ladder.lock().unwrap_or_else(PoisonError::into_inner);
+        let ladder = self.ladder.messages();
         let is = |(its, text): &&(bool, String)| *its == sent && parts.iter().all(|part| text.contains(part));
         ladder.iter().filter(is).count()
     }

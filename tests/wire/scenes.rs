@@ -222,11 +222,13 @@ fn information_of_the_user_reaches_the_bot_however_it_is_spelled() {
 }
 
 #[test]
-fn a_quarter_of_all_messages_is_lost_and_every_call_is_served() {
-    const CALLS: u32 = 12;
+fn a_fifth_of_all_messages_is_lost_and_every_call_is_served() {
+    const CALLS: u32 = 8;
     beside(async {
         let exchange = Exchange::open().await;
-        let scene = Scene { calls: CALLS, ..Scene::new("echo").with(&["-lost", "25", "-r", "6"]) };
+        let patient =
+            ["-lost", "20", "-r", "4", "-max_invite_retrans", "10", "-max_non_invite_retrans", "10"];
+        let scene = Scene { calls: CALLS, ..Scene::new("echo").with(&patient) };
         scene.play(exchange.node.sip(Transport::Udp)).succeeds().await;
         exchange.node.is_idle().await;
         assert_eq!(over(&exchange.echo, CALLS as usize).await.len(), CALLS as usize, "one stream a call");
