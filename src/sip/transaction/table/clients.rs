@@ -29,6 +29,7 @@ impl Transactions {
             Purpose::Cancel(_)
             | Purpose::Bye(_)
             | Purpose::ByeFork(_)
+            | Purpose::ByeDead
             | Purpose::Update(_)
             | Purpose::Info(_)
             | Purpose::Prack(..)
