@@ -65,6 +65,7 @@ impl Caller {
             name: "kit".to_owned(),
             peers: vec![kit.ip().into()],
             transports: vec![Transport::Udp],
+            session_timer: Duration::ZERO,
             ..sip::Trunk::new("")
         };
         let config =
@@ -190,18 +191,22 @@ impl Caller {
 
     /// Carries out what waits; what goes on the wire.
     pub(crate) fn drain(&mut self, now: Instant) -> Vec<Vec<u8>> {
-        for command in std::mem::take(&mut self.orders) {
-            self.endpoint.handle(now, Input::Command { command, local: Some(self.sip) });
-        }
         let mut out: Vec<Vec<u8>> = self.outbox.drain(..).map(String::into_bytes).collect();
-        while let Some(output) = self.endpoint.poll_output() {
-            match output {
-                Output::Transmit { bytes, .. } => self.transmit(&bytes, &mut out),
-                Output::Event(event) => self.told(now, event),
-                Output::Close(_) | Output::Resolve(_) => {}
+        loop {
+            while let Some(output) = self.endpoint.poll_output() {
+                match output {
+                    Output::Transmit { bytes, .. } => self.transmit(&bytes, &mut out),
+                    Output::Event(event) => self.told(now, event),
+                    Output::Close(_) | Output::Resolve(_) => {}
+                }
+            }
+            if self.orders.is_empty() {
+                return out;
+            }
+            for command in std::mem::take(&mut self.orders) {
+                self.endpoint.handle(now, Input::Command { command, local: Some(self.sip) });
             }
         }
-        out
     }
 
     fn transmit(&mut self, bytes: &[u8], out: &mut Vec<Vec<u8>>) {
@@ -212,13 +217,6 @@ impl Caller {
         if text.starts_with("ACK ") && !self.answered.is_empty() {
             if self.no_acks {
                 return;
-            }
-            if let Some(answer) = &self.answer_in_ack {
-                let with = format!(
-                    "Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{answer}",
-                    answer.len()
-                );
-                text = text.replace("Content-Length: 0\r\n\r\n", &with);
             }
         }
         let first = text.starts_with("INVITE ") && self.invite.is_empty();
@@ -235,6 +233,10 @@ impl Caller {
             Event::Progress { status, body, .. } => self.progress.push((status, text(body))),
             Event::Answered { body, .. } => {
                 self.hook = Hook::Up;
+                if self.offer.is_none() {
+                    let body = self.answer_in_ack.clone().map(Body::sdp);
+                    self.orders.push(Command::Acknowledge { leg: self.leg, body });
+                }
                 self.sdp = text(body).unwrap_or_default();
                 if let Some(to) = address(&self.sdp) {
                     self.mouth.open(now, to);
