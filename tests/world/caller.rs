@@ -39,6 +39,12 @@ pub(crate) struct Caller {
     pub(crate) answer_in_ack: Option<String>,
     /// Its ACKs get lost.
     pub(crate) no_acks: bool,
+    /// It knows no UPDATE, and thinks nobody does.
+    pub(crate) no_update: bool,
+    /// Its UPDATEs and re-INVITEs get lost.
+    pub(crate) no_refreshes: bool,
+    /// Its signalling is dead: it neither hears nor says anything.
+    pub(crate) dead: bool,
     /// How often it sends its INVITE.
     pub(crate) copies: usize,
     pub(crate) hook: Hook,
@@ -83,6 +89,9 @@ impl Caller {
             offer: Some(sdp(rtp, "0 8 101", "sendrecv")),
             answer_in_ack: None,
             no_acks: false,
+            no_update: false,
+            no_refreshes: false,
+            dead: false,
             copies: 1,
             hook: Hook::Waiting,
             progress: Vec::new(),
@@ -162,14 +171,22 @@ impl Caller {
                 self.ear.hear(now, bytes);
             };
         }
-        let text = String::from_utf8_lossy(bytes);
+        if self.dead {
+            return;
+        }
+        let text = self.knowing(&String::from_utf8_lossy(bytes));
         if text.starts_with("SIP/2.0 ") && text.contains("branch=z9hG4bKhand") {
             return self.take_by_hand(&text);
         }
         if text.starts_with("SIP/2.0 200") && text.contains(" INVITE\r\n") {
-            self.answered = text.into_owned();
+            self.answered = text.clone();
         }
-        self.endpoint.handle(now, Input::Datagram { local: to, remote: from, bytes });
+        self.endpoint.handle(now, Input::Datagram { local: to, remote: from, bytes: text.as_bytes() });
+    }
+
+    /// A message as one who knows no UPDATE sends or reads it.
+    fn knowing(&self, text: &str) -> String {
+        if self.no_update { text.replace("OPTIONS, UPDATE,", "OPTIONS,") } else { text.to_owned() }
     }
 
     fn take_by_hand(&mut self, answer: &str) {
@@ -210,7 +227,11 @@ impl Caller {
     }
 
     fn transmit(&mut self, bytes: &[u8], out: &mut Vec<Vec<u8>>) {
-        let mut text = String::from_utf8(bytes.to_vec()).expect("text");
+        let mut text = self.knowing(&String::from_utf8(bytes.to_vec()).expect("text"));
+        let refresh = text.starts_with("UPDATE ") || text.starts_with("INVITE ") && self.hook == Hook::Up;
+        if self.dead || self.no_refreshes && refresh {
+            return;
+        }
         if text.starts_with("BYE ") && self.by_hand > 0 {
             text = text.replace("CSeq: 2 BYE", &format!("CSeq: {} BYE", self.by_hand + 2));
         }
@@ -246,6 +267,12 @@ impl Caller {
                 self.hook = Hook::Over(how);
                 self.mouth.close();
             }
+            Event::Reoffer { leg, .. } => {
+                let body = self.offer.clone().map(Body::sdp);
+                self.orders.push(Command::Accept { leg, body });
+            }
+            Event::Modified { result, .. } => assert!(result.is_ok(), "{result:?}"),
+            Event::Confirmed { .. } => {}
             other => panic!("nobody calls a telephone here: {other:?}"),
         }
     }
