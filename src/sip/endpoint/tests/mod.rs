@@ -6,6 +6,7 @@ mod answering;
 mod bench;
 mod calling;
 mod changes;
+mod courses;
 mod dialogs;
 mod races;
 mod reliable;
