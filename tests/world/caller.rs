@@ -227,7 +227,7 @@ impl Caller {
     }
 
     fn transmit(&mut self, bytes: &[u8], out: &mut Vec<Vec<u8>>) {
-        let mut text = self.knowing(&String::from_utf8(bytes.to_vec()).expect("text"));
+        let mut text = self.knowing(std::str::from_utf8(bytes).expect("text"));
         let refresh = text.starts_with("UPDATE ") || text.starts_with("INVITE ") && self.hook == Hook::Up;
         if self.dead || self.no_refreshes && refresh {
             return;
@@ -235,10 +235,8 @@ impl Caller {
         if text.starts_with("BYE ") && self.by_hand > 0 {
             text = text.replace("CSeq: 2 BYE", &format!("CSeq: {} BYE", self.by_hand + 2));
         }
-        if text.starts_with("ACK ") && !self.answered.is_empty() {
-            if self.no_acks {
-                return;
-            }
+        if text.starts_with("ACK ") && !self.answered.is_empty() && self.no_acks {
+            return;
         }
         let first = text.starts_with("INVITE ") && self.invite.is_empty();
         if first {

@@ -131,8 +131,11 @@ impl SessionTimer {
             self.running = None;
             return;
         };
-        let ours = agreed.refresher != Some(Refresher::Uas);
-        self.run(if ours { sent } else { now }, agreed.seconds, ours);
+        match agreed.refresher {
+            // Whoever promises more than the RFC lets anybody ask for may be late.
+            Some(Refresher::Uas) => self.run(now, agreed.seconds.max(MIN_SE), false),
+            Some(Refresher::Uac) | None => self.run(sent, agreed.seconds, true),
+        }
     }
 
     /// We ask for no less from now on: the INVITE was refused for less.
@@ -289,6 +292,8 @@ mod tests {
         assert_eq!(course(&mut timer, start), [(60, Due::Expired)]);
         timer.answered(start, start, &invite_with("x: 90\r\n"));
         assert_eq!(course(&mut timer, start), [(45, Due::Refresh), (90, Due::Expired)]);
+        timer.answered(start, start, &invite_with("x: 0;refresher=uas\r\n"));
+        assert_eq!(course(&mut timer, start), [(60, Due::Expired)]);
         timer.answered(start, start, &invite_with("x: 1\r\n"));
         assert_eq!(course(&mut timer, start), [(5, Due::Refresh), (10, Due::Expired)]);
     }

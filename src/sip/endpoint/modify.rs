@@ -134,6 +134,9 @@ impl Leg {
 impl Endpoint {
     /// The call wants the session changed.
     pub(super) fn modify(&mut self, now: Instant, id: LegId, leg: &mut Leg, wish: Wish) {
+        if leg.told_end {
+            return;
+        }
         let up = matches!(leg.stage, Stage::Up) && leg.hangup.is_none();
         match &mut leg.change {
             None if up => {
@@ -143,7 +146,7 @@ impl Endpoint {
             // What changes the session refreshes it too.
             Some(change) if change.wish.is_none() && !change.is_open() => change.wish = Some(wish),
             Some(change) if change.wish.is_none() && leg.next_change.is_none() => {
-                leg.next_change = Some(wish)
+                leg.next_change = Some(wish);
             }
             None | Some(_) => self.tell(Event::Modified { leg: id, result: Err(491) }),
         }

@@ -8,6 +8,7 @@ mod calling;
 mod changes;
 mod courses;
 mod dialogs;
+mod noise;
 mod races;
 mod reliable;
 mod sessions;
