@@ -71,6 +71,10 @@ pub struct Config {
     pub t1: Duration,
     /// Requests outside a dialog a second from one address.
     pub source_requests_per_second: u32,
+    /// Answers to one stranger in 10 s (reliability R-22).
+    pub stranger_answers: usize,
+    /// Answers to all strangers in a second.
+    pub strangers_per_second: usize,
     /// Server transactions at once (reliability R-30).
     pub max_transactions: usize,
     /// Address or name written in Contact and Via in place of our own.
@@ -85,6 +89,8 @@ impl Default for Config {
             user_agent: concat!("StreamKit/", env!("CARGO_PKG_VERSION")).to_owned(),
             t1: Duration::from_millis(500),
             source_requests_per_second: 2000,
+            stranger_answers: 5,
+            strangers_per_second: 200,
             max_transactions: 20_000,
             advertise: None,
         }
