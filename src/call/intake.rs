@@ -13,7 +13,7 @@ use crate::ids::{CallSid, Entropy, TrunkId};
 use crate::route::{Asked, Target};
 use crate::sdp;
 use crate::sip::message::Message;
-use crate::sip::message::header::{identity, vendor};
+use crate::sip::message::header::{identity, session_expires, vendor};
 use crate::sip::{self, Incoming};
 
 /// Who calls whom, and what they brought with them.
@@ -110,6 +110,9 @@ fn judge(
     found.account = Some(account.to_owned());
     let program = find_route(config, incoming.trunk, account, &incoming.invite, parties, found)?;
     readable(incoming, trunk)?;
+    if session_expires::interval_too_small(&incoming.invite) {
+        return Err(Denied::Interval);
+    }
     let permit = admission.call(now, incoming.trunk).map_err(Denied::Full)?;
     Ok(Admitted { account: account.to_owned(), route: found.route.unwrap_or_default(), program, permit })
 }

@@ -22,12 +22,10 @@ impl Call {
             sip::Event::Reoffer { body, .. } => self.reoffered(body),
             sip::Event::Ended { how, .. } => self.leg_ended(now, how),
             sip::Event::Digit { digit, held, .. } => self.keyed(digit, held),
-            // an inbound leg is neither answered nor makes progress by its peer, and nothing of it is changed by us
+            // an inbound leg is neither answered nor makes progress by its peer
             sip::Event::Acknowledged { body, .. } => self.acknowledged(now, body),
-            sip::Event::Incoming(_)
-            | sip::Event::Progress { .. }
-            | sip::Event::Answered { .. }
-            | sip::Event::Modified { .. } => {}
+            sip::Event::Modified { result, .. } => self.refreshed(result.ok().flatten()),
+            sip::Event::Incoming(_) | sip::Event::Progress { .. } | sip::Event::Answered { .. } => {}
         }
     }
 
@@ -59,16 +57,27 @@ impl Call {
         if !matches!(self.leg.early, Early::Offered | Early::AnswerAwaited) || self.ending.is_some() {
             return;
         }
-        self.leg.offered = false;
-        match self.accepted(body.as_ref()) {
-            Ok(agreed) => {
-                self.leg.early = Early::Done;
-                self.agreed(&agreed);
-                if wanted {
-                    self.answer(now);
+        self.leg.early = Early::None;
+        if let Some(body) = body {
+            match self.accepted(Some(&body)) {
+                Ok(agreed) => {
+                    (self.leg.early, self.leg.offered) = (Early::Done, false);
+                    self.agreed(&agreed);
                 }
+                Err(refused) => return self.deny(now, &Denied::Sdp(refused)),
             }
-            Err(refused) => self.deny(now, &Denied::Sdp(refused)),
+        }
+        if wanted {
+            self.answer(now);
+        }
+    }
+
+    /// A refresh of the session offered what we sent last; the answer may move the caller's audio.
+    fn refreshed(&mut self, answer: Option<Body>) {
+        if let (Some(answer), true) = (answer, self.ending.is_none())
+            && let Ok(agreed) = self.accepted(Some(&answer))
+        {
+            self.agreed(&agreed); // one that cannot be used leaves the call as it is
         }
     }
 

@@ -381,14 +381,14 @@ pub enum Event {
         /// SDP in the ACK (late offer).
         body: Option<Body>,
     },
-    /// SDP in the PRACK of a reliable 183 that held our offer: its answer. The PRACK has been answered.
+    /// The PRACK of a reliable 183 that held our offer, with its answer. It has been answered itself.
     Acknowledged {
         /// The leg.
         leg: LegId,
-        /// The SDP answer.
+        /// The SDP answer; absent: there was none, and the 200 offers again.
         body: Option<Body>,
     },
-    /// `Modify` is done.
+    /// `Modify` is done, or a re-INVITE that refreshed the session by itself brought an answer.
     Modified {
         /// The leg.
         leg: LegId,

@@ -169,6 +169,7 @@ pub const ENDINGS: &[(&str, &str)] = &[
     ("refused", "srtp_key"),
     ("refused", "srtp_without_tls"),
     ("refused", "prack_timeout"),
+    ("refused", "session_interval"),
     ("refused", "no_codec"),
     ("refused", "media_address"),
     ("refused", "media_family"),

@@ -9,7 +9,9 @@
 //! A dialog knows how its requests are addressed, not over which socket they go.
 
 pub(crate) mod ack_wait;
+pub(crate) mod reliable;
 pub(crate) mod route_set;
+pub(crate) mod session_timer;
 
 use super::hop::Hop;
 use super::message::{Message, Method, NameAddr, Scheme, Uri};

@@ -13,8 +13,12 @@ use crate::sip::message::{Message, Method, Request, Response, response_destinati
 use crate::sip::{Transport, Trunk};
 use crate::telemetry::metrics;
 
-/// Methods we serve. UPDATE without SDP is served too, but to list it would have peers move media by it.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO";
+/// Methods we serve.
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK, INFO, NOTIFY";
+/// Extensions we know.
+pub(super) const SUPPORTED: &str = "timer, 100rel";
+/// Events we take notices of: `refer`, after a REFER of ours.
+pub(super) const ALLOW_EVENTS: &str = "refer";
 /// Bodies we understand, of OPTIONS and in a 415 to an INVITE.
 pub(super) const ACCEPT: &str = "application/sdp";
 /// Bodies of INFO.
@@ -97,6 +101,17 @@ impl Endpoint {
         method: Method,
     ) -> (Request, Way, String) {
         let seq = if method == Method::Ack { dialog.local_seq() } else { dialog.next_seq() };
+        self.numbered(dialog, trunk, method, seq)
+    }
+
+    /// The same with this number: the ACK of a re-INVITE, which others of our requests may have followed.
+    pub(super) fn numbered(
+        &mut self,
+        dialog: &Dialog,
+        trunk: &Trunk,
+        method: Method,
+        seq: u32,
+    ) -> (Request, Way, String) {
         let (way, branch) = (self.way_to(dialog, trunk), self.branch());
         let aim = dialog.aim();
         let request = Request::new(method, &aim.request_uri)

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::access::is_of_trunk;
 use super::authored::ALLOW;
-use super::leg::{Calling, Leg, Stage};
+use super::leg::{Calling, Exchange, Leg, Stage};
 use super::{Endpoint, Hop, Octets, Way};
 use crate::ids::LegId;
 use crate::sip::dialog::Dialog;
@@ -44,6 +44,8 @@ impl Endpoint {
         let octets = self.first_invite(&dial, &dialog, &branch);
 
         let mut leg = Leg::new(trunk, dialog, Stage::Calling);
+        leg.exchange = if dial.body.is_some() { Exchange::Ours } else { Exchange::Open };
+        leg.sdp = dial.body.clone();
         let way = Way { hop, otherwise: Some(to) };
         let tx = self.begin(now, &mut leg, Purpose::Invite(dial.leg), &branch, way, &octets);
         let uri = dial.uri;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::leg::{Leg, PROGRESS_AGAIN, Reoffer, Stage};
+use super::leg::{Leg, Stage};
 use super::{Endpoint, Hop, Octets, Send};
 use crate::ids::LegId;
 use crate::sip::Ended;
@@ -34,9 +34,8 @@ impl Endpoint {
                 }
             }
             Stage::Up => {
-                if let Some(reoffer) = leg.reoffer.take() {
-                    self.answer_invite(now, leg, &reoffer.asked, 487, &[]);
-                }
+                self.refuse_reoffer(now, leg);
+                self.drop_change(leg);
                 match leg.wait {
                     Some(_) => leg.hangup = Some(reason),
                     None => self.bye(now, id, leg, reason),
@@ -70,9 +69,11 @@ impl Endpoint {
         octets: &Octets,
     ) -> TxId {
         let method = match purpose {
-            Purpose::Invite(_) => Method::Invite,
+            Purpose::Invite(_) | Purpose::Reinvite(_) => Method::Invite,
             Purpose::Cancel(_) => Method::Cancel,
             Purpose::Bye(_) | Purpose::ByeFork(_) => Method::Bye,
+            Purpose::Update(_) => Method::Update,
+            Purpose::Info(_) => Method::Info,
         };
         leg.requests += 1;
         let key = ClientKey { branch: branch.into(), method: method.label() };
@@ -103,7 +104,8 @@ impl Endpoint {
                 endpoint.end(now, id, leg, how);
             }
             Purpose::Bye(_) => endpoint.end(now, id, leg, Ended::ByUs),
-            Purpose::Cancel(_) | Purpose::ByeFork(_) => {}
+            Purpose::Reinvite(_) | Purpose::Update(_) => endpoint.change_failed(now, id, leg, 408, None),
+            Purpose::Cancel(_) | Purpose::ByeFork(_) | Purpose::Info(_) => {}
         });
         self.request_done(purpose);
     }
@@ -120,31 +122,9 @@ impl Endpoint {
             endpoint.reoffer_due(now, leg);
             endpoint.answer_due(now, id, leg);
             endpoint.cancel_due(now, id, leg);
+            endpoint.change_due(now, id, leg);
+            endpoint.session_due(now, id, leg);
         });
-    }
-
-    /// Expires ran out, or a minute of ringing is over.
-    fn offer_due(&mut self, now: Instant, id: LegId, leg: &mut Leg) {
-        let Stage::Offered(offered) = &mut leg.stage else { return };
-        if offered.expires.is_some_and(|at| at <= now) {
-            self.terminate_offer(now, leg);
-            return self.end(now, id, leg, Ended::Cancelled { reason: None });
-        }
-        if let Some((at, status, octets)) = &mut offered.progress
-            && *at <= now
-        {
-            *at = now + PROGRESS_AGAIN;
-            let sent = self.transactions.respond(now, offered.asked.tx, *status, octets.clone());
-            self.transmit_if(sent);
-        }
-    }
-
-    fn reoffer_due(&mut self, now: Instant, leg: &mut Leg) {
-        let due = leg.reoffer.take_if(|reoffer| reoffer.trying.is_some_and(|at| at <= now));
-        if let Some(reoffer) = due {
-            self.answer_invite(now, leg, &reoffer.asked, 100, &[]);
-            leg.reoffer = Some(Reoffer { trying: None, ..reoffer });
-        }
     }
 
     /// Our 200 goes again, or its ACK is given up (§13.3.1.4).

@@ -19,17 +19,21 @@ mod info;
 mod inside;
 mod leave;
 mod leg;
+mod modified;
+mod modify;
 mod outcry;
 mod outside;
 mod receive;
 mod responses;
+mod ringing;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::dialog::DialogKey;
 use super::hop::{self, Hop, Way};
@@ -54,6 +58,18 @@ pub enum Input<'a> {
         remote: SocketAddr,
         /// One message.
         bytes: &'a [u8],
+    },
+    /// The same of one that lay unread for a while: an INVITE for which that was too long is dropped unanswered
+    /// (reliability R-105).
+    Waited {
+        /// Our address it came to; never unspecified.
+        local: SocketAddr,
+        /// Its source.
+        remote: SocketAddr,
+        /// One message.
+        bytes: &'a [u8],
+        /// How long it lay there.
+        waited: Duration,
     },
     /// Something whole came out of a stream.
     Framed {
@@ -165,8 +181,12 @@ impl Endpoint {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
             Input::Datagram { local, remote, bytes } => {
-                let (local, remote) = (hop::canonical(local), hop::canonical(remote));
-                self.datagram(now, Hop { transport: Transport::Udp, local, remote }, bytes);
+                let hop = Hop { transport: Transport::Udp, local, remote };
+                self.datagram(now, canonical(hop), bytes, Duration::ZERO);
+            }
+            Input::Waited { local, remote, bytes, waited } => {
+                let hop = Hop { transport: Transport::Udp, local, remote };
+                self.datagram(now, canonical(hop), bytes, waited);
             }
             Input::Framed { hop, framed } => self.framed(now, canonical(hop), framed),
             Input::Failed(hop) => self.failed(now, canonical(hop)),

@@ -1,7 +1,7 @@
 //! What comes in: strangers and the malformed are met here, copies absorbed, the rest sent on its way
 //! (sip-trunk.md section 4, steps 1 to 3).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Endpoint, Hop, Output, access};
 use crate::ids::TrunkId;
@@ -16,6 +16,9 @@ const STRANGER_GROWTH: usize = 128;
 /// The part of the cap on transactions that is added for calls that are up.
 const HEADROOM: usize = 4;
 
+/// An INVITE that lay unread for longer is not worth answering: its sender has sent it again (reliability R-105).
+const STALE: Duration = Duration::from_millis(500);
+
 /// Who sent a request, once that is settled.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer {
@@ -26,11 +29,12 @@ pub(super) struct Peer {
 }
 
 impl Endpoint {
-    pub(super) fn datagram(&mut self, now: Instant, hop: Hop, bytes: &[u8]) {
+    pub(super) fn datagram(&mut self, now: Instant, hop: Hop, bytes: &[u8], waited: Duration) {
         if self.is_unheard(now, hop) {
             return metrics::sip_dropped(hop.transport.as_str(), "stranger");
         }
         match Message::parse(bytes, Framing::Datagram) {
+            Ok(message) if waited > STALE && begins_a_call(&message) => self.drop_message(now, hop, "stale"),
             Ok(message) => self.message(now, hop, message),
             Err(malformed) => self.malformed(now, hop, &malformed),
         }
@@ -159,4 +163,9 @@ impl Endpoint {
         let (way, octets) = (self.way_back(request, peer.hop, Some(peer.trunk)), answer.octets());
         self.transmit(way, Send::First(octets.into()));
     }
+}
+
+/// An INVITE outside a dialog; those inside are served however late.
+fn begins_a_call(message: &Message) -> bool {
+    message.is_request() && *message.method() == Method::Invite && message.to().tag().is_none()
 }

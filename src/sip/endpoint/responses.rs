@@ -29,6 +29,10 @@ impl Endpoint {
                 (Purpose::Invite(_), Class::Failure) => endpoint.refused(now, id, leg, tx, status, response),
                 (Purpose::Bye(_), Class::Success | Class::Failure) => endpoint.end(now, id, leg, Ended::ByUs),
                 (Purpose::Bye(_), Class::Provisional) | (Purpose::Cancel(_) | Purpose::ByeFork(_), _) => {}
+                (Purpose::Reinvite(_) | Purpose::Update(_), _) => {
+                    endpoint.change_answered(now, id, leg, tx, status, response);
+                }
+                (Purpose::Info(_), _) => endpoint.told(now, id, leg, status),
             });
         }
         if self.transactions.settle_client(tx) {
@@ -70,6 +74,7 @@ impl Endpoint {
         };
         leg.dialog = leg.dialog.answered(response, hop);
         leg.stage = Stage::Up;
+        leg.begun(now, response);
         let mut dialog = leg.dialog.clone();
         leg.ack = Some(self.send_ack(&mut dialog, leg));
         match leg.hangup.take() {
@@ -123,6 +128,9 @@ impl Endpoint {
 impl Leg {
     /// The ACK that a copy of a 2xx gets again.
     fn ack_for(&self, response: &Message) -> Option<(super::Way, Octets)> {
+        if let Some((cseq, ack)) = self.reack.as_ref().filter(|(cseq, _)| response.cseq() >= *cseq) {
+            return ack.clone().filter(|_| response.cseq() == *cseq);
+        }
         let tag = response.to().tag().unwrap_or_default();
         if let Some((way, ack)) = &self.ack
             && self.dialog.remote_tag() == tag

@@ -21,10 +21,14 @@ impl Transactions {
         let id = self.next();
         let stream = way.hop.transport.is_stream();
         let machine = match purpose {
-            Purpose::Invite(_) => ClientMachine::Invite(ClientInvite::new(now, self.timers, stream, request)),
-            Purpose::Cancel(_) | Purpose::Bye(_) | Purpose::ByeFork(_) => {
-                ClientMachine::Other(ClientOther::new(now, self.timers, stream, request))
+            Purpose::Invite(_) | Purpose::Reinvite(_) => {
+                ClientMachine::Invite(ClientInvite::new(now, self.timers, stream, request))
             }
+            Purpose::Cancel(_)
+            | Purpose::Bye(_)
+            | Purpose::ByeFork(_)
+            | Purpose::Update(_)
+            | Purpose::Info(_) => ClientMachine::Other(ClientOther::new(now, self.timers, stream, request)),
         };
         self.by_response.insert(key.clone(), id);
         self.clients.insert(id, Client { machine, way, purpose, key });

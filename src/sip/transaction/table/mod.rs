@@ -29,6 +29,12 @@ pub(crate) enum Purpose {
     Bye(LegId),
     /// It ends another fork of the leg's INVITE.
     ByeFork(LegId),
+    /// It changes or refreshes the session, by INVITE.
+    Reinvite(LegId),
+    /// The same by UPDATE.
+    Update(LegId),
+    /// It tells of a key.
+    Info(LegId),
 }
 
 impl Purpose {
@@ -36,6 +42,7 @@ impl Purpose {
     pub(crate) const fn leg(self) -> LegId {
         match self {
             Self::Invite(leg) | Self::Cancel(leg) | Self::Bye(leg) | Self::ByeFork(leg) => leg,
+            Self::Reinvite(leg) | Self::Update(leg) | Self::Info(leg) => leg,
         }
     }
 }
