@@ -107,7 +107,7 @@ pub enum Strangers {
 }
 
 /// A trunk as signalling sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trunk {
     /// Name, for logs.
     pub name: String,
@@ -288,6 +288,18 @@ pub enum Command {
     Dial(Box<Dial>),
     /// What new INVITEs and OPTIONS outside a dialog get from now on.
     Gate(Gate),
+    /// What is new from now on keeps to this; calls that are up, connections and transactions stay as they are.
+    Reload(Box<Reload>),
+}
+
+/// What a running endpoint may be told to keep to.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    /// A trunk keeps its place in the list; one that is gone leaves it empty, without peers and targets. `advertise`
+    /// and `t1` stay as they were at the start.
+    pub config: Config,
+    /// Connections.
+    pub limits: io::Limits,
 }
 
 /// A call of ours.

@@ -126,6 +126,8 @@ pub struct Load {
 pub struct Endpoint {
     config: Config,
     trunks: Vec<Arc<Trunk>>,
+    /// As they were before a reload, while calls that began with them are up.
+    retired: Vec<Arc<Trunk>>,
     timers: Timers,
     entropy: Entropy,
     /// Makes tags of answers without state.
@@ -149,6 +151,7 @@ impl Endpoint {
         let timers = Timers::new(config.t1);
         Self {
             trunks,
+            retired: Vec::new(),
             timers,
             salt: entropy.u64(),
             entropy,
@@ -172,9 +175,34 @@ impl Endpoint {
     }
 
     /// From now on requests outside a dialog are judged by these trunks. Calls that are up keep what they
-    /// began with.
+    /// began with, and whoever may speak in them.
     pub fn set_trunks(&mut self, trunks: Vec<Trunk>) {
-        self.trunks = shared(trunks);
+        let new: Vec<_> = trunks.into_iter().map(|trunk| self.unchanged(&trunk).unwrap_or(Arc::new(trunk))).collect();
+        let old = std::mem::replace(&mut self.trunks, new);
+        self.retired.extend(old.into_iter().filter(|old| !self.trunks.iter().any(|new| Arc::ptr_eq(old, new))));
+        self.retired.retain(|trunk| Arc::strong_count(trunk) > 1);
+    }
+
+    fn unchanged(&self, trunk: &Trunk) -> Option<Arc<Trunk>> {
+        self.trunks.iter().find(|old| ***old == *trunk).cloned()
+    }
+
+    /// What is new keeps to this from now on (reliability R-111).
+    fn reload(&mut self, config: Config) {
+        self.access.set_limits(&config);
+        let Config { trunks, strangers, user_agent, source_requests_per_second, .. } = config;
+        let (stranger_answers, strangers_per_second) = (config.stranger_answers, config.strangers_per_second);
+        let max_transactions = config.max_transactions;
+        self.config = Config {
+            strangers,
+            user_agent,
+            source_requests_per_second,
+            stranger_answers,
+            strangers_per_second,
+            max_transactions,
+            ..std::mem::take(&mut self.config)
+        };
+        self.set_trunks(trunks);
     }
 
     /// One thing happened at `now`. Drain `poll_output` before the next.
