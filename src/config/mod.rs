@@ -16,6 +16,7 @@ mod file;
 mod kinds;
 mod layers;
 mod read;
+mod reload;
 mod routes;
 mod sip;
 mod targets;
@@ -31,6 +32,7 @@ use ipnet::IpNet;
 pub use env::Surroundings;
 pub use error::{Place, Problem, Refused};
 pub use kinds::Listen;
+pub use reload::NeedsRestart;
 pub use routes::JudgeUrl;
 
 use crate::telemetry::{exposition, log};

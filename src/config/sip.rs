@@ -40,6 +40,7 @@ pub(super) fn sip(mut sip: Section<'_>) -> Sip {
         ),
         user_agent: sip.key("user_agent", default.user_agent.clone()),
         t1: sip.within("t1", default.t1, Duration::from_millis(100)..=10 * SECOND),
+        digest_md5: sip.key("digest_md5", default.digest_md5),
         advertise: sip.maybe::<String>("advertise").filter(|name| is_advertised(&sip, name)),
         ..default
     };

@@ -12,11 +12,13 @@
 //!
 //! What it deliberately does not know: what a body says, which number leads where, what a call is.
 
+pub mod auth;
 pub(crate) mod dialog;
 pub mod endpoint;
 pub mod hop;
 pub mod io;
 pub mod message;
+pub mod target;
 pub(crate) mod transaction;
 
 use std::net::{IpAddr, SocketAddr};
@@ -26,7 +28,7 @@ use ipnet::IpNet;
 
 use crate::ids::{LegId, TrunkId};
 use crate::units::Digit;
-pub use endpoint::{Endpoint, Input, Load, Output};
+pub use endpoint::{Endpoint, Input, Load, Output, TargetState};
 pub use hop::{Hop, Way};
 use message::Message;
 pub use transaction::Octets;
@@ -79,6 +81,8 @@ pub struct Config {
     pub max_transactions: usize,
     /// Address or name written in Contact and Via in place of our own.
     pub advertise: Option<String>,
+    /// A peer that is asked who it is may answer in MD5 (reliability R-24).
+    pub digest_md5: bool,
 }
 
 impl Default for Config {
@@ -93,6 +97,7 @@ impl Default for Config {
             strangers_per_second: 200,
             max_transactions: 20_000,
             advertise: None,
+            digest_md5: true,
         }
     }
 }
@@ -179,6 +184,23 @@ impl Target {
     /// Its address, when it is written as one.
     pub fn ip(&self) -> Option<IpAddr> {
         self.host.parse().ok().map(|ip: IpAddr| ip.to_canonical())
+    }
+}
+
+/// `host[:port]` with `;transport=` where one is named, as in the configuration.
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]", self.host)?,
+            false => f.write_str(&self.host)?,
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        match self.transport {
+            Some(transport) => write!(f, ";transport={}", transport.as_str()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -319,8 +341,10 @@ pub struct Dial {
     pub headers: Vec<(String, String)>,
     /// SDP offer; absent: one is asked for, and `Event::Answered` brings it.
     pub body: Option<Body>,
-    /// It rings no longer than this: CANCEL.
+    /// It rings no longer than this, all tries together: CANCEL, and `Ended::Refused` with 408.
     pub ring_limit: Duration,
+    /// For a challenge; absent: those of the trunk's target that is called.
+    pub credentials: Option<Credentials>,
 }
 
 /// Where a call of ours goes.

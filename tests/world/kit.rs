@@ -175,7 +175,7 @@ impl Kit {
                         );
                     }
                 }
-                sip::Output::Close(_) => {}
+                sip::Output::Close(_) | sip::Output::Resolve(_) => {}
             }
         }
     }

@@ -168,6 +168,11 @@ impl Dialog {
         self.local_seq
     }
 
+    /// Our numbers go on behind this one: what an early dialog used up is used in the dialog it became.
+    pub(crate) fn number_from(&mut self, seq: u32) {
+        self.local_seq = self.local_seq.max(seq);
+    }
+
     /// How our next request is addressed.
     pub(crate) fn aim(&self) -> Aim<'_> {
         self.routes.aim(&self.target)

@@ -132,6 +132,11 @@ impl SessionTimer {
         }
     }
 
+    /// We ask for no less from now on: the INVITE was refused for less.
+    pub(crate) fn at_least(&mut self, seconds: u32) {
+        self.floor = self.floor.max(seconds);
+    }
+
     /// The peer's 422 to such a request; false when it says nothing that would help.
     pub(crate) fn raise(&mut self, response: &Message) -> bool {
         let asked = self.running.map_or(self.wish.max(self.floor), |running| running.seconds);
@@ -154,7 +159,7 @@ impl SessionTimer {
     /// The peer refused a refresh of ours: once more at two thirds. A peer that refuses again is there all the same,
     /// and ends the call itself should it mind.
     pub(crate) fn refused(&mut self, now: Instant) {
-        let Some(running) = &mut self.running else { return };
+        let Some(running) = self.running.as_mut().filter(|running| running.ours) else { return };
         let two_thirds = running.since + Duration::from_secs(u64::from(running.seconds) * 2 / 3);
         if !std::mem::replace(&mut running.refused, true) && now < two_thirds {
             return running.again_at(two_thirds);
@@ -164,7 +169,8 @@ impl SessionTimer {
     }
 
     /// Whether we refresh.
-    pub(crate) fn is_ours(&self) -> bool {
+    #[cfg(test)]
+    fn is_ours(&self) -> bool {
         self.running.is_some_and(|running| running.ours)
     }
 

@@ -3,7 +3,6 @@
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
-use super::access::is_of_trunk;
 use super::leg::Leg;
 use super::{Endpoint, Hop, Way};
 use crate::ids::TrunkId;
@@ -101,11 +100,11 @@ impl Endpoint {
         method: Method,
     ) -> (Request, Way, String) {
         let seq = if method == Method::Ack { dialog.local_seq() } else { dialog.next_seq() };
-        self.numbered(dialog, trunk, method, seq)
+        self.request_numbered(dialog, trunk, method, seq)
     }
 
-    /// The same with this number: the ACK of a re-INVITE, which others of our requests may have followed.
-    pub(super) fn numbered(
+    /// The same with a number of its own: the ACK's is its INVITE's, whatever went out since.
+    pub(super) fn request_numbered(
         &mut self,
         dialog: &Dialog,
         trunk: &Trunk,
@@ -147,7 +146,7 @@ impl Endpoint {
         let back = back_to(hop, aim.next_hop.port());
         let Some(ip) = aim.next_hop.host_ip() else { return back };
         let to = SocketAddr::new(ip, aim.next_hop.port().unwrap_or(default_port(transport)));
-        if !Self::may_reach(dialog, trunk, to) {
+        if !self.may_reach(dialog, trunk, to) {
             return back;
         }
         if transport == hop.transport && to.is_ipv4() == hop.local.is_ipv4() {
@@ -162,8 +161,8 @@ impl Endpoint {
         }
     }
 
-    fn may_reach(dialog: &Dialog, trunk: &Trunk, to: SocketAddr) -> bool {
-        if !is_of_trunk(trunk, to.ip()) || !hop::may_be_sent_to(to) {
+    fn may_reach(&self, dialog: &Dialog, trunk: &Trunk, to: SocketAddr) -> bool {
+        if !self.targets.is_of(trunk, to.ip()) || !hop::may_be_sent_to(to) {
             return false;
         }
         let elsewhere = to.ip() != dialog.hop.remote.ip();

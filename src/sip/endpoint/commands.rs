@@ -48,7 +48,9 @@ impl Endpoint {
 
     fn accept_reoffer(&mut self, now: Instant, id: LegId, leg: &mut Leg, body: Option<&Body>) {
         let Some(reoffer) = leg.reoffer.take() else { return };
-        leg.dialog.refresh_target(&reoffer.asked.request);
+        if !matches!(leg.stage, Stage::Calling) {
+            leg.dialog.refresh_target(&reoffer.asked.request);
+        }
         self.accept(now, leg, &reoffer.asked, body);
         self.go_on_ringing(now, id, leg);
         self.go_on(now, id, leg);
@@ -67,7 +69,7 @@ impl Endpoint {
         }
         if *method != Method::Prack && matches!(leg.stage, Stage::Up) {
             let first = *method == Method::Invite && asked.request.to().tag().is_none();
-            headers.extend(leg.session.accept(now, &asked.request, first));
+            headers.extend(leg.renegotiate(now, &asked.request, first));
         }
         let answer = self.answer_in(leg, asked, 200, &headers).record_route();
         let octets: super::Octets = with_body(answer, body).octets().into();

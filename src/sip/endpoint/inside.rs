@@ -47,7 +47,7 @@ impl Endpoint {
                 },
                 Method::Info => self.info(now, peer, id, leg, &request).err(),
                 Method::Update => return self.update(now, peer, id, leg, request),
-                Method::Prack => return self.prack(now, peer, id, leg, request),
+                Method::Prack => return self.pracked(now, peer, id, leg, request),
                 Method::Options => {
                     self.options(now, peer, &request);
                     None

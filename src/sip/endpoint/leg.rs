@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Endpoint;
+use super::attempts::Calling;
 use super::modify::{Change, Wish};
 use crate::ids::LegId;
+use crate::sip::auth::{Login, Tries};
 use crate::sip::dialog::Dialog;
 use crate::sip::dialog::ack_wait::AckWait;
 use crate::sip::dialog::reliable::Reliable;
@@ -66,6 +68,12 @@ pub(super) struct Leg {
     pub(super) hangup: Option<Option<String>>,
     /// The ACK to the 2xx that answered us, for its copies.
     pub(super) ack: Option<(Way, Octets)>,
+    /// What our end of it is told as, in place of `Ended::ByUs`: it rang too long.
+    pub(super) ends_as: Option<Ended>,
+    /// Who we are to those who challenge requests of this leg; only of a leg that we began.
+    pub(super) login: Option<Login>,
+    /// Our BYE: its Reason, and who was answered about it.
+    pub(super) bye: (Option<String>, Tries),
     /// 2xx of other forks: their tag and the ACK to them.
     pub(super) strays: Vec<(String, Way, Octets)>,
     /// Requests of ours whose transactions live.
@@ -141,27 +149,6 @@ pub(super) enum Reliably {
     Always,
 }
 
-/// An INVITE of ours: what its CANCEL and the ACK of a refusal are made of.
-#[derive(Debug)]
-pub(super) struct Calling {
-    /// Its transaction.
-    pub(super) tx: TxId,
-    /// Where it went.
-    pub(super) way: Way,
-    /// Request-URI.
-    pub(super) uri: String,
-    /// Branch of its Via.
-    pub(super) branch: String,
-    /// A 1xx came: it may be cancelled.
-    pub(super) provisional: bool,
-    /// When a final answer is no longer awaited: its CANCEL is out, or the leg is over.
-    pub(super) until: Option<Instant>,
-    /// The CANCEL is out.
-    pub(super) cancelled: bool,
-    /// A final answer came, or none is awaited.
-    pub(super) settled: bool,
-}
-
 /// A re-INVITE, UPDATE or PRACK with an offer, without a final answer.
 #[derive(Debug)]
 pub(super) struct Reoffer {
@@ -191,16 +178,12 @@ impl Leg {
             sdp: None,
             hangup: None,
             ack: None,
+            ends_as: None,
+            login: None,
+            bye: Default::default(),
             strays: Vec::new(),
             requests: 0,
             told_end: false,
-        }
-    }
-
-    /// Our INVITE has its final answer, or none is awaited.
-    pub(super) fn settle_call(&mut self) {
-        if let Some(call) = &mut self.call {
-            (call.settled, call.until) = (true, None);
         }
     }
 
@@ -217,6 +200,7 @@ impl Leg {
             && self.wait.is_none()
             && self.reoffer.is_none()
             && self.hangup.is_none()
+            && self.exchange == Exchange::Done
     }
 
     /// When something is next due.
@@ -230,7 +214,7 @@ impl Leg {
             Stage::Calling | Stage::Leaving | Stage::Over => None,
         };
         let change = self.change.as_ref().and_then(Change::poll_timeout);
-        let call = self.call.as_ref().and_then(|call| call.until);
+        let call = self.call.as_ref().and_then(|call| call.poll_timeout());
         let trying = self.reoffer.as_ref().and_then(|reoffer| reoffer.trying);
         earliest([of_stage, call, change, trying, self.wait.as_ref().map(AckWait::poll_timeout)])
     }
@@ -274,10 +258,11 @@ impl Endpoint {
         leg.stage = Stage::Over;
         self.refuse_reoffer(now, leg);
         leg.leave_change();
-        if let Some(call) = leg.call.as_mut().filter(|call| !call.settled) {
-            call.until.get_or_insert(now + self.timers.give_up());
+        if let Some(call) = &mut leg.call {
+            call.let_go(now + self.timers.give_up());
         }
         (leg.wait, leg.hangup, leg.reliable) = (None, None, None);
+        let how = if how == Ended::ByUs { leg.ends_as.take().unwrap_or(how) } else { how };
         if !std::mem::replace(&mut leg.told_end, true) {
             self.tell(Event::Ended { leg: id, how });
         }

@@ -6,17 +6,22 @@
 //!  Framed ────►│   ├─ inside ─── BYE, re-INVITE, INFO … ──┼──► Output::Event
 //!              │   └─ responses ─ of our INVITE, BYE ─────┤
 //!  Command ───►│ commands, dial, leave ───────────────────┼──► Output::Transmit
+//!  Resolved ──►│ targets ─► dial, keepalive ──────────────┼──► Output::Resolve
 //!  Timeout ───►│ transactions, legs ──────────────────────┘
 //! ```
 //!
 //! One input, then drain the outputs, then the next input. No socket and no clock is read here.
 
 mod access;
+mod admission;
+mod attempts;
 mod authored;
 mod commands;
 mod dial;
+mod early;
 mod info;
 mod inside;
+mod keepalive;
 mod leave;
 mod leg;
 mod modified;
@@ -24,8 +29,11 @@ mod modify;
 mod outcry;
 mod outside;
 mod receive;
+mod reload;
 mod responses;
+mod retries;
 mod ringing;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -35,17 +43,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::auth::Door;
 use super::dialog::DialogKey;
 use super::hop::{self, Hop, Way};
 use super::message::Framed;
+use super::target::{Found, Question};
 use super::transaction::table::{Fired, Transactions};
 use super::transaction::{Deadlines, Octets, Send, Timers};
 use super::{Command, Config, Event, Gate, Transport, Trunk};
 use crate::ids::{Entropy, LegId, TrunkId};
 use crate::telemetry::metrics;
 use access::Access;
+pub use keepalive::TargetState;
 use leg::Leg;
 use outcry::Outcry;
+use targets::Targets;
 
 /// What happens to an endpoint.
 #[derive(Debug)]
@@ -88,7 +100,14 @@ pub enum Input<'a> {
         /// listens on that transport, and the leg ends as lost.
         local: Option<SocketAddr>,
     },
-    /// The time that `poll_timeout` named has come.
+    /// The answer to an `Output::Resolve`. Each has exactly one, at once or later.
+    Resolved {
+        /// What was asked.
+        question: Question,
+        /// What was found.
+        found: Found,
+    },
+    /// The time that `poll_timeout` named has come; the first of all inputs, so that pings begin.
     Timeout,
 }
 
@@ -102,6 +121,10 @@ pub enum Output {
         /// One message.
         bytes: Octets,
     },
+    /// Look for that host and give the answer back as `Input::Resolved`: by SRV when there is no port, for the
+    /// transports in their order, then by A and AAAA (RFC 3263 §4); an address is its own answer. Each place comes
+    /// with our address that faces it.
+    Resolve(Question),
     /// Close this connection, once what was given to it has gone out.
     Close(Hop),
     /// Tell the call.
@@ -136,6 +159,10 @@ pub struct Endpoint {
     listeners: Vec<(Transport, SocketAddr)>,
     access: Access,
     outcry: Outcry,
+    door: Door,
+    targets: Targets,
+    /// When something last happened.
+    seen: Option<Instant>,
     transactions: Transactions,
     legs: HashMap<LegId, Leg>,
     dialogs: HashMap<DialogKey, LegId>,
@@ -149,9 +176,14 @@ impl Endpoint {
     pub fn new(mut config: Config, mut entropy: Entropy) -> Self {
         let trunks = shared(std::mem::take(&mut config.trunks));
         let timers = Timers::new(config.t1);
+        let mut targets = Targets::default();
+        targets.set_trunks(&trunks, None);
         Self {
             trunks,
             retired: Vec::new(),
+            targets,
+            door: Door::new(&mut entropy, config.digest_md5),
+            seen: None,
             timers,
             salt: entropy.u64(),
             entropy,
@@ -174,39 +206,11 @@ impl Endpoint {
         self.listeners.push((transport, local));
     }
 
-    /// From now on requests outside a dialog are judged by these trunks. Calls that are up keep what they
-    /// began with, and whoever may speak in them.
-    pub fn set_trunks(&mut self, trunks: Vec<Trunk>) {
-        let new: Vec<_> = trunks.into_iter().map(|trunk| self.unchanged(&trunk).unwrap_or(Arc::new(trunk))).collect();
-        let old = std::mem::replace(&mut self.trunks, new);
-        self.retired.extend(old.into_iter().filter(|old| !self.trunks.iter().any(|new| Arc::ptr_eq(old, new))));
-        self.retired.retain(|trunk| Arc::strong_count(trunk) > 1);
-    }
-
-    fn unchanged(&self, trunk: &Trunk) -> Option<Arc<Trunk>> {
-        self.trunks.iter().find(|old| ***old == *trunk).cloned()
-    }
-
-    /// What is new keeps to this from now on (reliability R-111).
-    fn reload(&mut self, config: Config) {
-        self.access.set_limits(&config);
-        let Config { trunks, strangers, user_agent, source_requests_per_second, .. } = config;
-        let (stranger_answers, strangers_per_second) = (config.stranger_answers, config.strangers_per_second);
-        let max_transactions = config.max_transactions;
-        self.config = Config {
-            strangers,
-            user_agent,
-            source_requests_per_second,
-            stranger_answers,
-            strangers_per_second,
-            max_transactions,
-            ..std::mem::take(&mut self.config)
-        };
-        self.set_trunks(trunks);
-    }
-
     /// One thing happened at `now`. Drain `poll_output` before the next.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        if self.seen.replace(now).is_none() {
+            self.targets.pings.begin(now, &mut self.entropy);
+        }
         match input {
             Input::Datagram { local, remote, bytes } => {
                 let hop = Hop { transport: Transport::Udp, local, remote };
@@ -219,6 +223,7 @@ impl Endpoint {
             Input::Framed { hop, framed } => self.framed(now, canonical(hop), framed),
             Input::Failed(hop) => self.failed(now, canonical(hop)),
             Input::Command { command, local } => self.command(now, command, local),
+            Input::Resolved { question, found } => self.resolved(now, &question, &found),
             Input::Timeout => self.timeout(now),
         }
     }
@@ -230,7 +235,8 @@ impl Endpoint {
 
     /// When `Input::Timeout` is next due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.transactions.poll_timeout(), self.deadlines.next()].into_iter().flatten().min()
+        let pings = self.targets.pings.poll_timeout();
+        [self.transactions.poll_timeout(), self.deadlines.next(), pings].into_iter().flatten().min()
     }
 
     /// How full the tables are.
@@ -253,7 +259,8 @@ impl Endpoint {
     pub fn knows(&self, transport: Transport, source: SocketAddr) -> bool {
         let ip = source.ip().to_canonical();
         access::trunk_of(&self.trunks, transport, ip).is_some()
-            || self.trunks.iter().any(|trunk| trunk.targets.iter().any(|target| target.ip() == Some(ip)))
+            || self.targets.are_at(ip)
+            || self.is_retired(transport, ip)
     }
 
     /// Names one of which the certificate of whoever connects from there has to be for (`tls_names` of its trunk);
@@ -291,12 +298,13 @@ impl Endpoint {
                 Fired::Send(way, send) => self.transmit(way, send),
                 Fired::Unacknowledged(way) => self.drop_message(now, way.hop, "no_ack"),
                 Fired::TimedOut(purpose) => self.request_timed_out(now, purpose),
-                Fired::Done(purpose) => self.request_done(purpose),
+                Fired::Done(purpose) => self.request_done(now, purpose),
             }
         }
         while let Some(leg) = self.deadlines.pop(now) {
             self.leg_due(now, leg);
         }
+        self.pings_due(now);
     }
 
     // ---- what every part uses ----

@@ -62,7 +62,7 @@ impl Endpoint {
         change: Change,
         response: &Message,
     ) {
-        let Change { wish, doing: Doing::Sent(sent), tries } = change else { return };
+        let Change { wish, doing: Doing::Sent(sent), tries, asked: who } = change else { return };
         let (up, invite) = (matches!(leg.stage, Stage::Up), sent.method == Method::Invite);
         leg.dialog.refresh_target(response);
         if up {
@@ -71,11 +71,11 @@ impl Endpoint {
         let (asked, body) = (wish.is_some(), body_of(response));
         if up && invite && sent.body.is_none() {
             leg.reack = Some((sent.cseq, None));
-            leg.change = Some(Change { wish, doing: Doing::Unacknowledged(sent.cseq), tries });
+            leg.change = Some(Change { wish, doing: Doing::Unacknowledged(sent), tries, asked: who });
             return self.tell(Event::Modified { leg: id, result: Ok(body) });
         }
         if invite {
-            self.send_reack(leg, sent.cseq, None);
+            self.send_reack(leg, &sent, None);
         }
         if sent.body.is_some() {
             leg.sdp = sent.body;
@@ -114,6 +114,11 @@ impl Endpoint {
         let again = match status {
             _ if change.tries >= MAX_TRIES || leg.hangup.is_some() => None,
             491 => Some(Some(now + self.after_glare(leg))),
+            401 | 407
+                if response.is_some_and(|response| self.may_answer(leg, response, &mut change.asked)) =>
+            {
+                Some(None)
+            }
             422 if response.is_some_and(|response| leg.session.raise(response)) => Some(None),
             405 | 501 if update => {
                 leg.peer_updates = false; // its Allow was wrong
@@ -138,6 +143,7 @@ impl Endpoint {
 
     /// The peer does not know the call, or is gone (§12.2.1.2).
     fn lose(&mut self, now: Instant, id: LegId, leg: &mut Leg, status: u16) {
+        self.drop_change(leg);
         self.bye(now, id, leg, Some(format!("SIP;cause={status};text=\"no such call\"")));
         self.end(now, id, leg, Ended::Lost);
     }
@@ -145,7 +151,6 @@ impl Endpoint {
     /// The answer to an INFO.
     pub(super) fn told(&mut self, now: Instant, id: LegId, leg: &mut Leg, status: u16) {
         if status == 481 && matches!(leg.stage, Stage::Up) {
-            self.drop_change(leg);
             self.lose(now, id, leg, status);
         }
     }

@@ -14,7 +14,8 @@ use super::authored::ALLOW;
 use super::leg::{Exchange, Leg, Stage};
 use super::{Endpoint, Octets, Way};
 use crate::ids::LegId;
-use crate::sip::dialog::session_timer::Due;
+use crate::sip::auth::Tries;
+use crate::sip::dialog::session_timer::{Due, Lines};
 use crate::sip::message::{Message, Method, Request};
 use crate::sip::transaction::table::{Purpose, TxId};
 use crate::sip::transaction::timer::earliest;
@@ -44,6 +45,8 @@ pub(super) struct Change {
     pub(super) doing: Doing,
     /// How often it was refused and is sent again.
     pub(super) tries: u8,
+    /// Who challenged it.
+    pub(super) asked: Tries,
 }
 
 /// How far a change is.
@@ -53,8 +56,8 @@ pub(super) enum Doing {
     Waiting(Option<Instant>),
     /// It is out.
     Sent(Box<Sent>),
-    /// Its 2xx held an offer; the call's answer goes into the ACK to the INVITE of this number.
-    Unacknowledged(u32),
+    /// Its 2xx held an offer; the call's answer goes into the ACK to it.
+    Unacknowledged(Box<Sent>),
 }
 
 /// A request that is out.
@@ -68,6 +71,8 @@ pub(super) struct Sent {
     pub(super) routes: Vec<Vec<u8>>,
     pub(super) way: Way,
     pub(super) branch: String,
+    /// Authorization fields in it; the ACK of its 2xx has the same (§22.1).
+    pub(super) authorization: Vec<(&'static str, String)>,
     /// The description in it.
     pub(super) body: Option<Body>,
     /// A 1xx came.
@@ -79,7 +84,7 @@ pub(super) struct Sent {
 
 impl Change {
     fn new(wish: Option<Wish>) -> Self {
-        Self { wish, doing: Doing::Waiting(None), tries: 0 }
+        Self { wish, doing: Doing::Waiting(None), tries: 0, asked: Tries::default() }
     }
 
     /// The peer has it, and has not done with it.
@@ -101,8 +106,19 @@ impl Leg {
     /// Our INVITE was answered with a 2xx: what it says of the session.
     pub(super) fn begun(&mut self, now: Instant, response: &Message) {
         self.learn(response);
+        if let Some((_, least)) = self.call.as_ref().and_then(|call| call.session) {
+            self.session.at_least(least);
+        }
         self.session.answered(now, response);
-        self.exchange = Exchange::Done;
+        // Without an offer in the INVITE theirs is in the 2xx, and the ACK answers it.
+        self.exchange = if self.exchange == Exchange::Open { Exchange::Theirs } else { Exchange::Done };
+    }
+
+    /// A re-INVITE or UPDATE of the peer, or its INVITE, gets a 2xx: what that says of the session timer. A refresh of
+    /// ours that waits is not needed any more.
+    pub(super) fn renegotiate(&mut self, now: Instant, request: &Message, first: bool) -> Lines {
+        self.change.take_if(|change| change.wish.is_none() && !change.is_open());
+        self.session.accept(now, request, first)
     }
 
     /// The leg is over: of a change only an INVITE without its final answer is left, which wants an ACK.
@@ -168,45 +184,77 @@ impl Endpoint {
         let aim = leg.dialog.aim();
         let routes = aim.routes.iter().map(|route| route.to_vec()).collect();
         let uri = aim.request_uri;
+        let authorization = match &mut leg.login {
+            Some(login) => login.headers(method.as_str(), &uri, &mut self.entropy),
+            None => Vec::new(),
+        };
+        for (name, value) in &authorization {
+            request = request.header(*name, value.clone());
+        }
         let purpose = if invite { Purpose::Reinvite(id) } else { Purpose::Update(id) };
         let octets: Octets = request.octets().into();
         let tx = self.begin(now, leg, purpose, &branch, way, &octets);
         let until = invite.then(|| now + self.timers.give_up());
-        let (provisional, cancelled) = (false, false);
-        let sent = Sent { tx, method, cseq, uri, routes, way, branch, body, provisional, until, cancelled };
+        let sent = Sent {
+            tx,
+            method,
+            cseq,
+            uri,
+            routes,
+            way,
+            branch,
+            authorization,
+            body,
+            provisional: false,
+            until,
+            cancelled: false,
+        };
         leg.change = Some(Change { doing: Doing::Sent(Box::new(sent)), ..change });
     }
 
     /// The answer of the call to the offer in a 2xx.
     pub(super) fn acknowledge(&mut self, now: Instant, id: LegId, leg: &mut Leg, body: Option<Body>) {
         let unacknowledged = |change: &mut Change| matches!(change.doing, Doing::Unacknowledged(_));
-        let Some(Change { doing: Doing::Unacknowledged(cseq), .. }) = leg.change.take_if(unacknowledged)
+        let Some(Change { doing: Doing::Unacknowledged(sent), .. }) = leg.change.take_if(unacknowledged)
         else {
-            return;
+            return self.acknowledge_first(now, id, leg, body);
         };
-        self.send_reack(leg, cseq, body.as_ref());
+        self.send_reack(leg, &sent, body.as_ref());
         leg.sdp = body.or(leg.sdp.take());
         self.go_on(now, id, leg);
     }
 
+    /// The same of the INVITE that began the dialog.
+    fn acknowledge_first(&mut self, now: Instant, id: LegId, leg: &mut Leg, body: Option<Body>) {
+        if self.acknowledge_call(leg, body.as_ref()) {
+            leg.exchange = Exchange::Done;
+            leg.sdp = body.or(leg.sdp.take());
+            self.go_on(now, id, leg);
+        }
+    }
+
     /// The ACK to the 2xx of a re-INVITE of ours; its copies get the same.
-    pub(super) fn send_reack(&mut self, leg: &mut Leg, cseq: u32, body: Option<&Body>) {
+    pub(super) fn send_reack(&mut self, leg: &mut Leg, sent: &Sent, body: Option<&Body>) {
         let trunk = leg.trunk.clone();
-        let (mut ack, way, _) = self.numbered(&leg.dialog, &trunk, Method::Ack, cseq);
+        let (mut ack, way, _) = self.request_numbered(&leg.dialog, &trunk, Method::Ack, sent.cseq);
+        for (name, value) in &sent.authorization {
+            ack = ack.header(*name, value.clone());
+        }
         if let Some(body) = body {
             ack = ack.body(body.content_type.clone(), body.bytes.clone());
         }
         let octets: Octets = ack.octets().into();
         self.transmit(way, super::Send::First(octets.clone()));
-        leg.reack = Some((cseq, Some((way, octets))));
+        leg.reack = Some((sent.cseq, Some((way, octets))));
     }
 
     /// The leg is to end: a 2xx that waits for the call's answer is acknowledged without one, what waits is dropped.
     pub(super) fn drop_change(&mut self, leg: &mut Leg) {
-        if let Some(Change { doing: Doing::Unacknowledged(cseq), .. }) = &leg.change {
-            self.send_reack(leg, *cseq, None);
+        let unacknowledged = |change: &mut Change| matches!(change.doing, Doing::Unacknowledged(_));
+        match leg.change.take_if(unacknowledged) {
+            Some(Change { doing: Doing::Unacknowledged(sent), .. }) => self.send_reack(leg, &sent, None),
+            Some(_) | None => leg.leave_change(),
         }
-        leg.leave_change();
     }
 
     /// A change's time has come: it is sent again, or a re-INVITE that rings for ever is taken back.
@@ -268,6 +316,7 @@ impl Endpoint {
 
     /// Nobody refreshed the session: BYE, and the leg is over.
     pub(super) fn expire(&mut self, now: Instant, id: LegId, leg: &mut Leg) {
+        self.drop_change(leg);
         self.bye(now, id, leg, Some(EXPIRED.to_owned()));
         self.end(now, id, leg, Ended::SessionExpired);
     }
@@ -279,7 +328,8 @@ impl Endpoint {
         }
         let trunk = leg.trunk.clone();
         let (info, way, branch) = self.request(&mut leg.dialog, &trunk, Method::Info);
-        let octets: Octets = info.body(body.content_type.clone(), body.bytes.clone()).octets().into();
+        let info = info.body(body.content_type.clone(), body.bytes.clone());
+        let octets: Octets = self.authorized(leg, info).octets().into();
         self.begin(now, leg, Purpose::Info(id), &branch, way, &octets);
     }
 

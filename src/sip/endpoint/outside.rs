@@ -52,6 +52,9 @@ impl Endpoint {
             let wait = [("Retry-After", self.retry_after(1, 5))];
             return self.answer_without_state(peer, &request, 503, &wait);
         }
+        if self.is_asked_who(now, peer, &request) {
+            return;
+        }
         match self.judge(&request) {
             Err(denial) => self.deny(now, peer, &request, denial),
             Ok(()) if *request.method() == Method::Invite => self.invite(now, peer, request),
@@ -220,7 +223,10 @@ impl Endpoint {
     /// The INVITE of a leg, or its re-INVITE, is taken back.
     fn cancelled(&mut self, now: Instant, id: LegId, leg: &mut Leg, tx: TxId, reason: Option<String>) {
         match leg.reoffer.take_if(|reoffer| reoffer.asked.tx == tx) {
-            Some(reoffer) => self.answer_invite(now, leg, &reoffer.asked, 487, &[]),
+            Some(reoffer) => {
+                self.answer_invite(now, leg, &reoffer.asked, 487, &[]);
+                self.go_on(now, id, leg);
+            }
             None => {
                 self.terminate_offer(now, leg);
                 self.end(now, id, leg, Ended::Cancelled { reason });

@@ -172,7 +172,7 @@ impl Endpoint {
     }
 
     /// PRACK: what it acknowledges is repeated no more. It may answer our offer, or make a new one.
-    pub(super) fn prack(
+    pub(super) fn pracked(
         &mut self,
         now: Instant,
         peer: Peer,

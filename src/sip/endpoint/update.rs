@@ -93,7 +93,7 @@ impl Endpoint {
             ("Supported", SUPPORTED.to_owned()),
         ];
         if matches!(leg.stage, Stage::Up) {
-            headers.extend(leg.session.accept(now, &request, false));
+            headers.extend(leg.renegotiate(now, &request, false));
         }
         self.conclude(now, peer, &request, "", 200, &headers);
         None

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 use super::connections::{Comer, Connections};
+use super::lookup::{self, Lookups};
 use super::resolve::Facing;
 use super::stream::{self, FromStream};
 use super::udp::Datagrams;
@@ -19,6 +20,7 @@ use super::{Sockets, Trace, Traced};
 use crate::sip::endpoint::{Endpoint, Input, Output};
 use crate::sip::hop::{Hop, Way};
 use crate::sip::message::Framed;
+use crate::sip::target::{Found, Service, Unresolved};
 use crate::sip::{Command, Destination, Event, Octets, Transport};
 use crate::telemetry::metrics;
 
@@ -51,12 +53,14 @@ pub async fn drive(
     }
     let connections = Connections::new(tell, sockets.dscp, sockets.limits, sockets.tls);
     let (facing, listeners) = (Facing::default(), HashMap::new());
+    let lookups = Lookups::new(sockets.nameservers);
     let mut shell =
-        Shell { endpoint, udp: sockets.udp, connections, facing, listeners, events, trace, next: 0 };
+        Shell { endpoint, udp: sockets.udp, connections, facing, lookups, listeners, events, trace, next: 0 };
     for listen in listening {
         shell.endpoint.listens_on(listen.transport, listen.addr);
         shell.listeners.entry((listen.transport, listen.addr.is_ipv4())).or_insert(listen.addr);
     }
+    shell.step(Instant::now(), Input::Timeout); // pings begin
     let mut buffer = vec![0; 65_535];
     let mut measured = Instant::now();
     let mut ending = None;
@@ -81,6 +85,7 @@ pub async fn drive(
                 shell.datagrams(which, count, from, &mut buffer).await;
             }
             Some(said) = streams.recv() => shell.stream(said),
+            () = shell.lookups.answered() => shell.answer(Instant::now()),
             command = commands.recv(), if ending.is_none() => match command {
                 Some(command) => shell.command(command),
                 None => ending = Some(now + LAST_ANSWERS),
@@ -111,6 +116,7 @@ struct Shell<E> {
     udp: Vec<Datagrams>,
     connections: Connections,
     facing: Facing,
+    lookups: Lookups,
     /// The first listener of each transport and family: what calls of ours go out by.
     listeners: HashMap<(Transport, bool), SocketAddr>,
     events: E,
@@ -123,8 +129,39 @@ impl<E: FnMut(Event) + Send> Shell<E> {
     /// One input, then drain the outputs.
     fn step(&mut self, now: Instant, input: Input<'_>) {
         self.endpoint.handle(now, input);
+        self.drain(now);
+        self.answer(now);
+    }
+
+    /// Answers to what the endpoint asked, as far as they are there.
+    fn answer(&mut self, now: Instant) {
+        while let Some((question, looked)) = self.lookups.ready() {
+            let found = looked.and_then(|services| self.faced(&services));
+            self.endpoint.handle(now, Input::Resolved { question, found });
+            self.drain(now);
+        }
+    }
+
+    /// With our address that faces each place; without the places that nothing of ours can reach.
+    fn faced(&mut self, services: &[lookup::Service]) -> Found {
+        let mut found = Vec::new();
+        for service in services {
+            let transport = service.transport;
+            let hops = service.addresses.iter().filter_map(|&remote| {
+                let listener = self.listeners.get(&(transport, remote.is_ipv4()))?;
+                let local = self.facing.local(*listener, remote.ip())?;
+                Some(Hop { transport, local, remote })
+            });
+            found.push(Service { priority: service.priority, weight: service.weight, hops: hops.collect() });
+        }
+        let any = found.iter().any(|service| !service.hops.is_empty());
+        if any { Ok(found) } else { Err(Unresolved::NoAddress) }
+    }
+
+    fn drain(&mut self, now: Instant) {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
+                Output::Resolve(question) => self.lookups.ask(question),
                 Output::Transmit { way, bytes } => self.transmit(now, way, bytes),
                 Output::Close(hop) => self.connections.close(hop),
                 Output::Event(event) => (self.events)(event),
@@ -206,6 +243,9 @@ impl<E: FnMut(Event) + Send> Shell<E> {
     }
 
     fn command(&mut self, command: Command) {
+        if let Command::Reload(reload) = &command {
+            self.connections.set_limits(reload.limits);
+        }
         let local = match &command {
             Command::Dial(dial) => match dial.to {
                 Destination::Address(to, transport) => {

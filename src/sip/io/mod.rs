@@ -10,6 +10,7 @@
 mod connections;
 mod drive;
 mod handshakes;
+mod lookup;
 mod resolve;
 mod stream;
 #[cfg(test)]
@@ -60,6 +61,7 @@ pub struct Sockets {
     streams: Vec<(TcpListener, Listen)>,
     tls: Option<Tls>,
     dscp: u8,
+    nameservers: Vec<SocketAddr>,
     limits: Limits,
 }
 
@@ -78,8 +80,14 @@ impl Sockets {
     /// # Errors
     /// An address is taken or not ours, and which; TLS is listened for without a certificate.
     pub fn bind_with(listen: &[Listen], tls: Option<Tls>) -> io::Result<Self> {
-        let mut sockets =
-            Self { udp: Vec::new(), streams: Vec::new(), tls, dscp: CS3, limits: Limits::default() };
+        let mut sockets = Self {
+            udp: Vec::new(),
+            streams: Vec::new(),
+            tls,
+            dscp: CS3,
+            nameservers: Vec::new(),
+            limits: Limits::default(),
+        };
         for at in listen {
             let named = |error: io::Error| io::Error::new(error.kind(), format!("{at}: {error}"));
             sockets.open(*at).map_err(named)?;
@@ -112,6 +120,11 @@ impl Sockets {
         for datagrams in &self.udp {
             datagrams.mark(self.dscp);
         }
+    }
+
+    /// Names of targets are looked up there in place of the system's name servers.
+    pub fn set_nameservers(&mut self, nameservers: Vec<SocketAddr>) {
+        self.nameservers = nameservers;
     }
 
     /// What they listen on, with the ports that were taken.

@@ -99,6 +99,7 @@ fn dial(leg: LegId, to: SocketAddr, transport: Transport) -> Command {
         uri: format!("sip:bot@{to}"),
         to: Destination::Address(to, transport),
         ring_limit: Duration::from_secs(180),
+        credentials: None,
         from: "sip:a@127.0.0.1".to_owned(),
         headers: Vec::new(),
         body: Some(sdp()),
