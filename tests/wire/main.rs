@@ -12,4 +12,5 @@ mod many;
 mod pbx;
 mod raw;
 mod refusals;
+mod reload;
 mod sipp;

@@ -144,8 +144,11 @@ impl Queue {
     pub(super) fn waited(&mut self, now: Instant, wall: SystemTime, stamp: Option<SystemTime>) -> Duration {
         let (since, was) = std::mem::replace(&mut self.last, (now, wall));
         let gone = now.saturating_duration_since(since);
-        let told = wall.duration_since(was).unwrap_or_default();
-        if told.abs_diff(gone) > SLACK + gone / 100 {
+        let jumped = match wall.duration_since(was) {
+            Ok(told) => told.abs_diff(gone),
+            Err(back) => back.duration() + gone,
+        };
+        if jumped > SLACK + gone / 100 {
             self.doubted_until = now + DOUBT;
         }
         match stamp {
@@ -176,6 +179,7 @@ mod tests {
         assert_eq!(queue.waited(now + later, wall + hour + MS(1) + DOUBT, Some(wall + hour + MS(1))), DOUBT);
         // back again
         assert_eq!(queue.waited(now + later + MS(1), wall, Some(wall - hour)), Duration::ZERO);
+        assert_eq!(queue.waited(now + later + MS(2), wall + MS(1), Some(wall - hour)), Duration::ZERO);
     }
 
     #[test]
