@@ -9,8 +9,10 @@ pub mod codec;
 pub mod conceal;
 pub mod g711;
 pub mod level;
+pub mod mos;
 pub mod resample;
 pub mod tone;
+pub mod tone_detect;
 pub mod wav;
 
 pub use codec::G711;

@@ -63,6 +63,7 @@ pub(super) fn spec(trunk: &Trunk, leg: &Leg, agreed: &Agreed) -> RtpSpec {
         rtcp_mux: agreed.rtcp_mux,
         rtcp: agreed.rtcp,
         srtp: agreed.crypto.map(|crypto| Box::new(keys(crypto))),
+        inband_dtmf: trunk.dtmf == Dtmf::Inband,
     }
 }
 

@@ -37,11 +37,14 @@ fn add(core: usize, before: &Tally, now: &Tally, time: Duration) {
     let more = |number: fn(&Tally) -> u64| number(now).saturating_sub(number(before));
     metrics::rtp_in(more(|t| t.packets_in), more(|t| t.bytes_in));
     metrics::rtp_out(more(|t| t.packets_out), more(|t| t.bytes_out));
-    metrics::rtp_lost(more(|t| t.lost));
+    metrics::rtp_lost("in", more(|t| t.lost));
+    metrics::rtp_lost("out", more(|t| t.lost_out));
     metrics::rtp_late(more(|t| t.late));
     metrics::rtp_dropped("in", "duplicate", more(|t| t.duplicated));
     metrics::rtp_dropped("in", "foreign", more(|t| t.foreign));
     metrics::rtp_dropped("in", "malformed", more(|t| t.malformed));
+    metrics::rtp_dropped("in", "unauthentic", more(|t| t.unauthentic));
+    metrics::rtp_dropped("in", "replayed", more(|t| t.replayed));
     metrics::rtp_dropped("out", "send_failed", more(|t| t.send_failed));
     metrics::media_concealed(core, Duration::from_millis(more(|t| t.concealed_ms)));
     for _ in 0..more(|t| t.ticks_late).min(TOLD) {

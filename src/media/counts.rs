@@ -52,6 +52,10 @@ numbers! {
     foreign,
     /// Datagrams that are not RTP of the session.
     malformed,
+    /// SRTP packets that were not authentic.
+    unauthentic,
+    /// SRTP packets that had come before.
+    replayed,
     /// Milliseconds concealed or silent for want of packets.
     concealed_ms,
     /// RTP packets sent.
@@ -60,6 +64,8 @@ numbers! {
     bytes_out,
     /// Packets the kernel did not take.
     send_failed,
+    /// Packets sent that the peers told by RTCP never came.
+    lost_out,
     /// Samples sessions did not take in time.
     heard_lost,
     /// Times a bot's queue ran empty within an utterance.
@@ -106,6 +112,9 @@ impl Tally {
                 self.duplicated += counts.duplicated;
                 self.foreign += counts.foreign;
                 self.malformed += counts.malformed;
+                self.unauthentic += counts.unauthentic;
+                self.replayed += counts.replayed;
+                self.lost_out += counts.told.map_or(0, |told| told.lost);
                 self.concealed_ms += counts.concealed_ms;
                 self.packets_out += counts.packets_out;
                 self.bytes_out += counts.bytes_out;

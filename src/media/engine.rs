@@ -36,8 +36,8 @@ const RETRY: Duration = Duration::from_millis(1);
 /// Why the engine does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// No even port in the range.
-    #[error("media.ports {0}-{1} holds no even port")]
+    /// No even port with its odd one in the range.
+    #[error("media.ports {0}-{1} holds no pair of ports")]
     NoPorts(u16, u16),
     /// The system refused a descriptor or a thread.
     #[error("media worker for core {core} not started: {cause}")]

@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use super::counts::Tally;
@@ -18,7 +18,7 @@ use super::port::stream::StreamPort;
 use super::port::{Kind, Port};
 use super::ring::Wake;
 use super::tick::Clock;
-use super::{Command, Event, Link, PortId, Reservation, RtpSpec, Spec, Told};
+use super::{Command, Event, Link, PortId, Reservation, RtpSpec, Spec, Told, WallClock};
 use crate::ids::Entropy;
 use crate::units::Gain;
 
@@ -33,6 +33,9 @@ const LATE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct Graph {
     clock: Clock,
+    wall: WallClock,
+    /// The last time it was told.
+    now: Instant,
     wait: Duration,
     chance: Entropy,
     #[allow(clippy::vec_box)] // a closed port leaves by its box: nothing is allocated or freed on the way
@@ -42,6 +45,8 @@ pub struct Graph {
     /// Packets of the above that are taken.
     taken: usize,
     events: VecDeque<Event>,
+    /// Closed ports whose leave is among the packets: their sockets are needed until it is taken.
+    leaving: Vec<Box<Port>>,
     spent: Vec<Spent>,
     closed: Tally,
 }
@@ -63,11 +68,13 @@ enum Remains {
 pub struct Transmit<'a> {
     /// From this port's socket.
     pub port: PortId,
+    /// From the one beside it, which is RTCP's.
+    pub beside: bool,
     /// To this address.
     pub to: SocketAddr,
     /// These octets.
     pub bytes: &'a [u8],
-    pub(super) from: Option<&'a Reservation>,
+    pub(super) from: Option<&'a UdpSocket>,
 }
 
 impl Graph {
@@ -76,6 +83,8 @@ impl Graph {
     pub fn new(now: Instant, wait: Duration, chance: Entropy) -> Self {
         Self {
             clock: Clock::new(now),
+            wall: WallClock::new(now, Duration::ZERO),
+            now,
             wait,
             chance,
             ports: Vec::with_capacity(4),
@@ -83,13 +92,21 @@ impl Graph {
             packets: Vec::with_capacity(PACKETS),
             taken: 0,
             events: VecDeque::with_capacity(EVENTS),
+            leaving: Vec::with_capacity(4),
             spent: Vec::with_capacity(4),
             closed: Tally::default(),
         }
     }
 
+    /// What its sender reports take for the time of day; else 1970 is when it began.
+    #[must_use]
+    pub fn with_wall_clock(self, wall: WallClock) -> Self {
+        Self { wall, ..self }
+    }
+
     /// Obeys the call. The one input that may allocate.
     pub fn apply(&mut self, now: Instant, command: Command) {
+        self.now = now;
         match command {
             Command::Open(id, spec) => self.open(now, id, spec),
             Command::Change(id, spec) => {
@@ -121,6 +138,13 @@ impl Graph {
         self.orders(now);
     }
 
+    /// Takes a datagram of the socket beside a port's in: RTCP.
+    pub fn datagram_beside(&mut self, now: Instant, port: PortId, from: SocketAddr, bytes: &[u8]) {
+        if let Some(rtp) = self.port(port).and_then(Port::rtp_mut) {
+            rtp.rtcp(now, from, bytes, false);
+        }
+    }
+
     /// When to run next, should nothing come in before.
     pub fn due(&self) -> Option<Instant> {
         let lines = self.ports.iter().filter_map(|port| {
@@ -134,6 +158,7 @@ impl Graph {
 
     /// Does all that is due.
     pub fn run(&mut self, now: Instant) {
+        self.now = now;
         for at in 0..self.ports.len() {
             let due = |rtp: &RtpPort| rtp.overdue().into_iter().chain(rtp.digit_due()).any(|due| due <= now);
             if self.ports[at].rtp().is_some_and(due) {
@@ -159,12 +184,15 @@ impl Graph {
         if self.taken == self.packets.len() {
             self.packets.clear();
             self.taken = 0;
+            self.spent.extend(self.leaving.drain(..).map(|port| Spent(Remains::Port(port))));
             return None;
         }
         let (port, packet) = &self.packets[self.taken];
         self.taken += 1;
         let bytes = &packet.bytes[..packet.length];
-        Some(Transmit { port: *port, to: packet.to, bytes, from: reservation(&self.ports, *port) })
+        let from = reservation(&self.ports, *port).or_else(|| reservation(&self.leaving, *port));
+        let from = from.and_then(|from| if packet.beside { from.socket_beside() } else { from.socket() });
+        Some(Transmit { port: *port, beside: packet.beside, to: packet.to, bytes, from })
     }
 
     /// The kernel did not take a packet of this port.
@@ -222,9 +250,14 @@ impl Graph {
             return self.spent.push(Spent(Remains::Open(spec)));
         }
         let kind = match spec {
-            Spec::Rtp(spec, reservation) => {
-                Kind::Rtp(Box::new(RtpPort::new(now, spec, reservation, self.wait, &mut self.chance)))
-            }
+            Spec::Rtp(spec, reservation) => Kind::Rtp(Box::new(RtpPort::new(
+                now,
+                spec,
+                reservation,
+                self.wait,
+                self.wall,
+                &mut self.chance,
+            ))),
             Spec::Stream(StreamPort(mut stream)) => {
                 stream.open(&self.clock, now);
                 Kind::Stream(stream)
@@ -242,7 +275,13 @@ impl Graph {
         if let Some(counts) = port.counts() {
             self.events.push_back(Event::Closed(id, counts));
         }
-        self.spent.push(Spent(Remains::Port(port)));
+        match port.rtp_mut().and_then(|rtp| rtp.farewell(self.now)) {
+            Some(leave) => {
+                self.packets.push((id, leave));
+                self.leaving.push(port);
+            }
+            None => self.spent.push(Spent(Remains::Port(port))),
+        }
     }
 
     fn port(&mut self, id: PortId) -> Option<&mut Port> {
@@ -371,7 +410,10 @@ impl Graph {
                 stream.drained().then_some(Event::Drained(id))
             }
             Kind::Player(player) => player.drained().then_some(Event::Drained(id)),
-            Kind::Rtp(rtp) => rtp.gone_silent(now).then_some(Event::Silent(id)),
+            Kind::Rtp(rtp) => {
+                self.packets.extend(rtp.report(now).map(|report| (id, report)));
+                rtp.gone_silent(now).then_some(Event::Silent(id))
+            }
         };
         self.events.extend(event);
     }

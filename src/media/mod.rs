@@ -37,6 +37,7 @@ pub use ring::{StreamEnd, Wake};
 
 pub use crate::audio::G711;
 pub use crate::rtp::latch::{Latch, LatchMode};
+pub use crate::rtp::rtcp::WallClock;
 
 use crate::ids::PortId;
 use crate::units::{Digit, Gain, SampleRate};
@@ -48,7 +49,7 @@ pub struct Config {
     pub cores: Vec<usize>,
     /// Ask for SCHED_FIFO.
     pub realtime: bool,
-    /// Even ports of this range carry RTP, one a leg.
+    /// Even ports of this range carry RTP, one a leg, and the odd ones above them its RTCP.
     pub ports: std::ops::RangeInclusive<u16>,
     /// Address RTP sockets are bound to; absent: the one that faces the peer.
     pub bind: Option<IpAddr>,
@@ -124,6 +125,8 @@ pub struct RtpSpec {
     pub rtcp: Option<SocketAddr>,
     /// SRTP and SRTCP; absent: plain RTP.
     pub srtp: Option<Box<Srtp>>,
+    /// Keys are heard as tones too (`dtmf = "inband"`). The tones stay in what the bot hears.
+    pub inband_dtmf: bool,
 }
 
 impl RtpSpec {
@@ -144,6 +147,7 @@ impl RtpSpec {
             rtcp_mux: false,
             rtcp: None,
             srtp: None,
+            inband_dtmf: false,
         }
     }
 }
@@ -185,7 +189,7 @@ pub enum Event {
     FirstOut(PortId),
     /// A key was pressed and released.
     Digit(PortId, Digit, Duration),
-    /// No RTP for the port's `timeout`.
+    /// No RTP and no RTCP for the port's `timeout`.
     Silent(PortId),
     /// All a bot left behind when its session ended has been played; or a prompt, to its end.
     Drained(PortId),
@@ -239,6 +243,10 @@ pub struct RtpCounts {
     pub replayed: u64,
     /// What the peer told by RTCP; absent: it never did.
     pub told: Option<RtcpTold>,
+    /// Estimated quality of what we heard, 1 to 4.41 (ITU-T G.107); absent: nothing came. Rated when the port closes.
+    pub mos_in: Option<f64>,
+    /// Of what the peer heard, by what it told; absent: it told nothing.
+    pub mos_out: Option<f64>,
 }
 
 /// What the peer's reports say of what we send (RFC 3550 §6.4).

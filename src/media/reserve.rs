@@ -1,4 +1,4 @@
-//! RTP sockets of the configured range: bound at random, given back by being dropped, at rest before they are
+//! RTP sockets of the configured range, each with that of its RTCP one port above: bound at random, given back by being dropped, at rest before they are
 //! used again.
 #![allow(clippy::disallowed_methods)] // a port's rest is real time: this file is part of the engine's shell
 
@@ -43,7 +43,7 @@ pub enum NoPort {
     },
 }
 
-/// An RTP socket that is ours alone. Dropping it gives the port back, after its rest.
+/// An RTP socket and its RTCP socket that are ours alone. Dropping it gives the port back, after its rest.
 #[derive(Debug)]
 pub struct Reservation {
     local: SocketAddr,
@@ -53,6 +53,8 @@ pub struct Reservation {
 #[derive(Debug)]
 struct Held {
     socket: UdpSocket,
+    /// On the port above it.
+    beside: UdpSocket,
     range: Arc<Range>,
 }
 
@@ -65,11 +67,12 @@ impl Reservation {
     /// Throws away what came before anybody was to listen: RTP from before our answer (sip-trunk.md section 7).
     pub(super) fn hush(&self) {
         let mut octet = [0]; // the rest of a datagram goes with it
-        for _ in 0..BACKLOG {
-            match self.socket().map(|socket| socket.recv(&mut octet)) {
-                Some(Ok(_)) => {}
-                Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => {} // an ICMP error of theirs
-                Some(Err(_)) | None => return,
+        for socket in [self.socket(), self.socket_beside()].into_iter().flatten() {
+            for _ in 0..BACKLOG {
+                match socket.recv(&mut octet) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Ok(_) | Err(_) => {} // an ICMP error of theirs
+                }
             }
         }
     }
@@ -83,12 +86,17 @@ impl Reservation {
     pub(super) fn socket(&self) -> Option<&UdpSocket> {
         self.held.as_ref().map(|held| &held.socket)
     }
+
+    /// The one beside it, for RTCP.
+    pub(super) fn socket_beside(&self) -> Option<&UdpSocket> {
+        self.held.as_ref().map(|held| &held.beside)
+    }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if let Some(Held { socket, range }) = self.held.take() {
-            drop(socket);
+        if let Some(Held { socket, beside, range }) = self.held.take() {
+            drop((socket, beside));
             range.rest(self.local.port(), Instant::now());
         }
     }
@@ -112,9 +120,13 @@ struct Pool {
 }
 
 impl Range {
-    /// The even ports of the range, all free.
+    /// The even ports of the range that have their odd one in it, all free.
     pub(super) fn new(config: &Config) -> Self {
-        let free: Vec<u16> = config.ports.clone().filter(|port| port % 2 == 0 && *port != 0).collect();
+        let free: Vec<u16> = config
+            .ports
+            .clone()
+            .filter(|&port| port % 2 == 0 && port != 0 && port < *config.ports.end())
+            .collect();
         Self {
             total: free.len(),
             bind: config.bind,
@@ -139,10 +151,12 @@ impl Range {
         let mut last = None;
         for _ in 0..TRIES {
             let Some(port) = self.take(Instant::now()) else { break };
-            match bind(SocketAddr::new(address, port), self.dscp) {
-                Ok(socket) => {
+            let bind = |port| bind(SocketAddr::new(address, port), self.dscp);
+            match bind(port).and_then(|socket| Ok((socket, bind(port + 1)?))) {
+                Ok((socket, beside)) => {
                     let local = SocketAddr::new(address, port);
-                    return Ok(Reservation { local, held: Some(Held { socket, range: Arc::clone(self) }) });
+                    let held = Held { socket, beside, range: Arc::clone(self) };
+                    return Ok(Reservation { local, held: Some(held) });
                 }
                 Err(cause) => {
                     self.rest(port, Instant::now()); // somebody else's for now

@@ -9,10 +9,11 @@
 #![allow(clippy::disallowed_methods)] // one of the engine's threads: it reads the clock for its graphs
 
 use std::collections::HashMap;
+use std::io;
 use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::eventfd::EventFd;
 use rtrb::{Consumer, Producer};
@@ -23,11 +24,13 @@ use super::graph::{Graph, Spent};
 use super::ring::Wake;
 use super::socket::{Inbox, Poll, send};
 use super::tick::{Grid, Pause};
-use super::{Command, Event, PortId, Reservation, Spec};
+use super::{Command, Event, PortId, Reservation, Spec, WallClock};
 use crate::ids::{CallKey, Entropy};
 
 /// Batches read of one socket in one step, so that a flood on one call takes no time from the others.
 const BATCHES: usize = 4;
+/// In the token of a socket: it is the one beside the port's.
+const BESIDE: u64 = 1 << 8;
 /// How often the numbers are published.
 const PUBLISH: Duration = Duration::from_millis(100);
 
@@ -97,6 +100,7 @@ struct Core {
     places: HashMap<CallKey, usize>,
     /// Of calls that are over, and of the core itself.
     tally: Tally,
+    wall: WallClock,
     due: Option<Instant>,
     publish: Instant,
     stopping: bool,
@@ -112,6 +116,7 @@ impl Worker {
             calls: Vec::with_capacity(64),
             places: HashMap::with_capacity(64),
             tally: Tally::default(),
+            wall: wall_clock(origin),
             due: None,
             publish: origin,
             stopping: false,
@@ -187,15 +192,20 @@ impl Core {
         let mut any = false;
         for token in poll.ready() {
             any = true;
-            let Some(Some(call)) = self.calls.get_mut((token >> 8) as usize) else { continue };
-            let port = PortId { call: call.key, index: token as u8 };
+            let Some(Some(call)) = self.calls.get_mut((token >> 9) as usize) else { continue };
+            let (port, beside) = (PortId { call: call.key, index: token as u8 }, token & BESIDE != 0);
             for _ in 0..BATCHES {
-                let Some(socket) = socket(&call.graph, port) else { break };
+                let Some(from) = call.graph.reservation(port) else { break };
+                let Some(socket) = (if beside { from.socket_beside() } else { from.socket() }) else { break };
                 let more = self.inbox.read(socket);
                 let (inbox, graph) = (&self.inbox, &mut call.graph);
                 guard(&mut self.tally, graph, |graph| {
                     for (from, bytes) in inbox.datagrams() {
-                        graph.datagram(now, port, from, bytes);
+                        if beside {
+                            graph.datagram_beside(now, port, from, bytes);
+                        } else {
+                            graph.datagram(now, port, from, bytes);
+                        }
                     }
                 });
                 call.touched = true;
@@ -213,12 +223,10 @@ impl Core {
         let graph = &mut call.graph;
         guard(&mut self.tally, graph, |graph| graph.run(now));
         while let Some(packet) = graph.transmit() {
-            let port = packet.port;
-            if packet
-                .from
-                .and_then(Reservation::socket)
-                .is_some_and(|from| !send(from, packet.to, packet.bytes))
-            {
+            let (port, beside) = (packet.port, packet.beside);
+            let failed = packet.from.is_some_and(|from| !send(from, packet.to, packet.bytes));
+            // A peer without RTCP may say so by ICMP: no fault (sip-trunk.md 11.4).
+            if failed && !beside {
                 graph.send_failed(port);
             }
         }
@@ -242,19 +250,25 @@ impl Core {
         let (poll, opens) = (&worker.poll, matches!(command, Command::Open(..)) && !self.stopping);
         let at = match self.places.get(&port.call) {
             Some(&at) => at,
-            None if opens => self.settle(port.call, Graph::new(now, worker.wait, worker.chance.fork())),
+            None if opens => self.settle(
+                port.call,
+                Graph::new(now, worker.wait, worker.chance.fork()).with_wall_clock(self.wall),
+            ),
             None => return, // for a call that is gone
         };
         let Some(Some(call)) = self.calls.get_mut(at) else { return };
         let opens =
-            matches!(&command, Command::Open(_, Spec::Rtp(..))) && socket(&call.graph, port).is_none();
-        if let (Command::Close(_), Some(socket)) = (&command, socket(&call.graph, port)) {
-            poll.remove(socket);
+            matches!(&command, Command::Open(_, Spec::Rtp(..))) && call.graph.reservation(port).is_none();
+        if let (Command::Close(_), Some(sockets)) = (&command, call.graph.reservation(port)) {
+            [sockets.socket(), sockets.socket_beside()]
+                .into_iter()
+                .flatten()
+                .for_each(|one| poll.remove(one));
         }
         (call.touched, call.closing) = (true, false);
         guard(&mut self.tally, &mut call.graph, |graph| graph.apply(now, command));
-        if let (true, Some(socket)) = (opens, socket(&call.graph, port))
-            && poll.add(socket, (at as u64) << 8 | u64::from(port.index)).is_err()
+        if let (true, Some(sockets)) = (opens, call.graph.reservation(port))
+            && watch(poll, sockets, (at as u64) << 9 | u64::from(port.index)).is_err()
         {
             self.tally.faults += 1; // deaf: the call learns it by `Closed`
             call.graph.apply(now, Command::Close(port));
@@ -319,9 +333,16 @@ fn leave(call: &mut Call, left: &mut Producer<Left>) -> bool {
     false
 }
 
-/// The socket of a call's port.
-fn socket(graph: &Graph, port: PortId) -> Option<&UdpSocket> {
-    graph.reservation(port)?.socket()
+/// Watches both sockets of a port.
+fn watch(poll: &Poll, sockets: &Reservation, token: u64) -> io::Result<()> {
+    let add = |socket: Option<&UdpSocket>, token| socket.map_or(Ok(()), |socket| poll.add(socket, token));
+    add(sockets.socket(), token)?;
+    add(sockets.socket_beside(), token | BESIDE)
+}
+
+/// The one look at the wall clock (RFC 3550 §4).
+fn wall_clock(now: Instant) -> WallClock {
+    WallClock::new(now, SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
 #[cfg(test)]

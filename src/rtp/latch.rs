@@ -127,6 +127,26 @@ impl Peer {
         verdict
     }
 
+    /// Whether a packet of this source could be anything but foreign. Asking changes nothing: it spares the cipher.
+    pub fn considers(&self, now: Instant, from: SocketAddr) -> bool {
+        let from = plain(from);
+        match self.learned {
+            Some(learned) if from == learned.from => true,
+            Some(learned) => self.moved(now, &learned) && from.ip() == learned.from.ip(),
+            None => from == self.remote || self.open(now) && self.may_teach(from.ip()),
+        }
+    }
+
+    /// Whether this is where we know the peer to be.
+    pub fn is_at(&self, from: SocketAddr) -> bool {
+        plain(from) == self.target()
+    }
+
+    /// What was learned.
+    pub fn learned(&self) -> Option<SocketAddr> {
+        Some(self.learned?.from)
+    }
+
     /// Where media goes. Nowhere, while its address is unspecified or its port 0.
     pub fn target(&self) -> SocketAddr {
         self.learned.map_or(self.remote, |learned| learned.from)
@@ -148,9 +168,8 @@ impl Peer {
             }
             return Verdict::Take;
         }
-        let silent = now.saturating_duration_since(learned.heard) >= MOVED;
         let same = from.ip() == learned.from.ip() && ssrc == learned.ssrc;
-        if silent && same && self.latch.mode != LatchMode::Strict {
+        if same && self.moved(now, &learned) {
             return self.hear(now, from, ssrc, seq, pt_ok);
         }
         Verdict::Foreign
@@ -171,6 +190,12 @@ impl Peer {
     fn learn(&mut self, now: Instant, from: SocketAddr, ssrc: Ssrc) {
         self.learned = Some(Learned { from, ssrc, heard: now });
         (self.own, self.other) = (None, None);
+    }
+
+    /// The learned source may have moved.
+    fn moved(&self, now: Instant, learned: &Learned) -> bool {
+        let silent = now.saturating_duration_since(learned.heard) >= MOVED;
+        silent && self.latch.mode != LatchMode::Strict
     }
 
     fn open(&self, now: Instant) -> bool {

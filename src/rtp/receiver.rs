@@ -30,6 +30,8 @@ pub struct Totals {
     pub octets: u64,
     /// Never came.
     pub lost: u64,
+    /// Runs of numbers that were missing when a later one came.
+    pub gaps: u64,
     /// Came after a later one.
     pub reordered: u64,
     /// Came twice.
@@ -81,6 +83,7 @@ struct Source {
 
 enum Came {
     InOrder,
+    AfterGap,
     Late,
     Twice,
     Ancient,
@@ -104,6 +107,7 @@ impl Receiver {
         let came = known.map_or(Came::Ancient, |source| source.count(seq));
         match came {
             Came::InOrder => {}
+            Came::AfterGap => self.totals.gaps += 1,
             Came::Late => self.totals.reordered += 1,
             Came::Twice => self.totals.duplicated += 1,
             // Another source, or this one anew: what is known of the last one is added up.
@@ -122,6 +126,11 @@ impl Receiver {
         let Some(source) = &self.source else { return self.totals };
         let lost = source.expected().saturating_sub(source.received);
         Totals { lost: self.totals.lost + lost, jitter: source.jitter, ..self.totals }
+    }
+
+    /// Who is heard at present.
+    pub fn source(&self) -> Option<Ssrc> {
+        Some(self.source.as_ref()?.ssrc)
     }
 
     /// The report block on the present source; begins the next interval.
@@ -178,7 +187,7 @@ impl Source {
             self.seen = if ahead < MEMORY { self.seen << ahead | 1 } else { 1 };
             self.highest = number;
             self.received += 1;
-            return Came::InOrder;
+            return if ahead == 1 { Came::InOrder } else { Came::AfterGap };
         }
         if self.seen >> behind & 1 == 1 {
             self.duplicated += 1;
@@ -225,6 +234,7 @@ mod tests {
         feed(&mut receiver, Instant::now(), 1, all.chain([98, 5]));
         let totals = receiver.totals();
         assert_eq!((totals.packets, totals.lost, totals.reordered, totals.duplicated), (635, 2, 1, 1));
+        assert_eq!(totals.gaps, 2, "one of two packets, one that closed again");
         assert_eq!(receiver.report().map(|report| report.highest_seq), Some(65_536 + 99));
     }
 

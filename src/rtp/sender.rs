@@ -14,13 +14,16 @@ pub struct Sender {
     marker: bool,
     packets: u64,
     octets: u64,
+    /// Both as they stood when the SSRC was taken.
+    before: (u64, u64),
 }
 
 impl Sender {
     /// A source of random numbers: its SSRC, its first sequence number (its highest bit is cleared, so that
     /// an early loss cannot hide a turn of the counter: RFC 3711 §3.3.1) and its first timestamp.
     pub fn new(ssrc: u32, seq: u16, timestamp: u32) -> Self {
-        Self { ssrc: Ssrc(ssrc), seq: seq & 0x7FFF, timestamp, marker: true, packets: 0, octets: 0 }
+        let (ssrc, seq) = (Ssrc(ssrc), seq & 0x7FFF);
+        Self { ssrc, seq, timestamp, marker: true, packets: 0, octets: 0, before: (0, 0) }
     }
 
     /// Who we are.
@@ -32,6 +35,7 @@ impl Sender {
     pub fn rename(&mut self, ssrc: u32) {
         self.ssrc = Ssrc(ssrc);
         self.marker = true;
+        self.before = (self.packets, self.octets);
     }
 
     /// Timestamp of the next packet.
@@ -47,6 +51,11 @@ impl Sender {
     /// Their octets of payload.
     pub fn octets(&self) -> u64 {
         self.octets
+    }
+
+    /// Packets and octets under the present SSRC (RFC 3550 §6.4.1).
+    pub fn sent_as_this_source(&self) -> (u64, u64) {
+        (self.packets - self.before.0, self.octets - self.before.1)
     }
 
     /// Writes a packet of audio, one octet a sample; its length, or nothing when `out` is too short.

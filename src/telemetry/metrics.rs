@@ -16,7 +16,7 @@ use super::table::{RTP_DROPS, STREAM_EVENTS};
 pub(super) struct Hot {
     rtp_packets: [Counter; 2],
     rtp_bytes: [Counter; 2],
-    rtp_lost: Counter,
+    rtp_lost: [Counter; 2],
     rtp_late: Counter,
     rtp_dropped: Vec<Counter>,
     stream_messages: Vec<Counter>,
@@ -37,7 +37,7 @@ impl Hot {
         HOT.get_or_init(|| Self {
             rtp_packets: both("streamkit_rtp_packets_total"),
             rtp_bytes: both("streamkit_rtp_bytes_total"),
-            rtp_lost: counter!("streamkit_rtp_lost_total", "direction" => "in"),
+            rtp_lost: both("streamkit_rtp_lost_total"),
             rtp_late: counter!("streamkit_rtp_late_total", "direction" => "in"),
             rtp_dropped: RTP_DROPS
                 .iter()
@@ -181,10 +181,10 @@ pub fn rtp_out(packets: u64, bytes: u64) {
     }
 }
 
-/// RTP packets never came.
-pub fn rtp_lost(packets: u64) {
+/// RTP packets never came: `in` to us, `out` to a peer that told so.
+pub fn rtp_lost(direction: &str, packets: u64) {
     if let Some(hot) = HOT.get() {
-        hot.rtp_lost.increment(packets);
+        hot.rtp_lost[usize::from(direction == "out")].increment(packets);
     }
 }
 

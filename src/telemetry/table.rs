@@ -198,6 +198,8 @@ pub const ENDINGS: &[(&str, &str)] = &[
 pub const RTP_DROPS: &[(&str, &str)] = &[
     ("in", "foreign"),
     ("in", "malformed"),
+    ("in", "unauthentic"),
+    ("in", "replayed"),
     ("in", "duplicate"),
     ("in", "early"),
     ("in", "overrun"),
@@ -298,7 +300,7 @@ pub const TABLE: &[Metric] = &[
 
     metric("streamkit_rtp_packets_total", Counter, &[DIRECTION], "RTP packets taken and sent."),
     metric("streamkit_rtp_bytes_total", Counter, &[DIRECTION], "Octets of RTP payload taken and sent."),
-    metric("streamkit_rtp_lost_total", Counter, &[Of("direction", &["in"])], "RTP packets that never came."),
+    metric("streamkit_rtp_lost_total", Counter, &[DIRECTION], "RTP packets that never came: to us, and by RTCP to the peers."),
     metric("streamkit_rtp_late_total", Counter, &[Of("direction", &["in"])], "RTP packets that came after their place was concealed."),
     metric("streamkit_rtp_dropped_total", Counter, &[Pairs("direction", "cause", RTP_DROPS)], "Media datagrams not taken or not sent."),
     metric("streamkit_rtp_jitter_seconds", Histogram(JITTER), &[Trunk], "Interarrival jitter of a call (RFC 3550 A.8), at its end."),

@@ -256,6 +256,9 @@ impl Kit {
     fn drain_graphs(&mut self, post: &mut Post, net: &mut Net) {
         for (key, graph) in &mut self.graphs {
             while let Some(packet) = graph.transmit() {
+                if packet.beside {
+                    continue; // these callers speak no RTCP
+                }
                 let from = self.sockets.iter().find(|(_, port)| **port == packet.port).expect("its socket").0;
                 net.send(post, false, *from, packet.to, packet.bytes);
             }

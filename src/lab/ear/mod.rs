@@ -3,8 +3,8 @@
 
 mod compare;
 mod level;
-mod mos;
 
 pub use compare::{Judgement, Segment, compare, gaps};
 pub use level::{dbfs, extremes, levels, silence_after, silences, tone};
-pub use mos::{Line, mos};
+
+pub use crate::audio::mos::{Line, mos};

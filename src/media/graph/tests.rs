@@ -15,6 +15,8 @@ use crate::ids::CallKey;
 use crate::rtp::Packet;
 use crate::units::{Digit, SampleRate, Ssrc};
 
+mod secured;
+
 const MS: Duration = Duration::from_millis(1);
 const SILENCE: u8 = 0xFF;
 
@@ -57,6 +59,8 @@ struct World {
     seq: u16,
     timestamp: u32,
     got: Vec<Got>,
+    /// RTCP the caller got: when, where, what.
+    reports: Vec<(Duration, SocketAddr, Vec<u8>)>,
     heard: Vec<i16>,
     told: Vec<(Duration, Told)>,
     events: Vec<(Duration, Event)>,
@@ -74,6 +78,7 @@ impl World {
             seq: 100,
             timestamp: 5000,
             got: Vec::new(),
+            reports: Vec::new(),
             heard: Vec::new(),
             told: Vec::new(),
             events: Vec::new(),
@@ -159,6 +164,10 @@ impl World {
     fn drain(&mut self) {
         let at = self.now - self.began;
         while let Some(sent) = self.graph.transmit() {
+            if sent.beside || crate::rtp::packet::is_rtcp(sent.bytes) {
+                self.reports.push((at, sent.to, sent.bytes.to_vec()));
+                continue;
+            }
             assert_eq!((sent.port, sent.to), (CALLER, peer()));
             let packet = Packet::read(sent.bytes).expect("well-formed");
             let Packet { marker, seq, timestamp, payload, .. } = packet;

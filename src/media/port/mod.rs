@@ -1,5 +1,8 @@
 //! The ends of audio. A port is passive: its graph calls it, no port knows another.
 
+pub(super) mod control;
+pub(super) mod guard;
+pub(super) mod keys;
 pub mod player;
 pub(super) mod playout;
 pub(super) mod rtp;
@@ -78,7 +81,7 @@ impl Port {
     pub(super) fn counts(&mut self) -> Option<Box<Counts>> {
         let mut last = self.last.take()?;
         match &self.kind {
-            Kind::Rtp(port) => *last = Counts::Rtp(port.counts()),
+            Kind::Rtp(port) => *last = Counts::Rtp(port.last_counts()),
             Kind::Stream(port) => *last = Counts::Stream(port.counts().clone()),
             Kind::Player(_) => {}
         }

@@ -1,19 +1,26 @@
 //! One RTP session as a port: packets in to a gapless line, blocks out to packets (sip-trunk.md 11.1 to 11.5).
 
+mod report;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::super::reserve::Reservation;
 use super::super::{RtpCounts, RtpSpec};
+use super::control::{Control, reachable};
+use super::guard::Guard;
+use super::keys::Keys;
 use crate::audio::codec::{self, G711};
 use crate::audio::{Concealer, g711};
 use crate::ids::Entropy;
 use crate::rtp::digits::{DigitReceiver, Pressed};
 use crate::rtp::jitter::{Arrival, Item, Kind};
 use crate::rtp::latch::{Peer, Verdict};
-use crate::rtp::packet::{COMFORT_NOISE, HEADER, MAX_PAYLOAD, Malformed};
+use crate::rtp::packet::{COMFORT_NOISE, HEADER, MAX_PAYLOAD, is_rtcp};
 use crate::rtp::receiver::Receiver;
+use crate::rtp::rtcp::WallClock;
 use crate::rtp::sender::Sender;
+use crate::rtp::srtp::OVERHEAD;
 use crate::rtp::{JitterBuffer, Packet};
 
 /// Samples of the longest packet we send, 60 ms.
@@ -23,8 +30,16 @@ const LONGEST: usize = 480;
 #[derive(Clone, Debug)]
 pub(in crate::media) struct Outgoing {
     pub(in crate::media) to: SocketAddr,
+    /// It leaves by the socket of RTCP.
+    pub(in crate::media) beside: bool,
     pub(in crate::media) length: usize,
-    pub(in crate::media) bytes: [u8; HEADER + LONGEST],
+    pub(in crate::media) bytes: [u8; HEADER + LONGEST + OVERHEAD],
+}
+
+impl Outgoing {
+    fn new(to: SocketAddr, beside: bool) -> Self {
+        Self { to, beside, length: 0, bytes: [0; HEADER + LONGEST + OVERHEAD] }
+    }
 }
 
 /// What a datagram was.
@@ -50,9 +65,12 @@ pub(in crate::media) struct RtpPort {
     pub(in crate::media) spec: Box<RtpSpec>,
     pub(in crate::media) reservation: Reservation,
     peer: Peer,
+    control: Control,
+    guard: Option<Box<Guard>>,
     receiver: Receiver,
     jitter: JitterBuffer,
     digits: DigitReceiver,
+    keys: Keys,
     concealer: Concealer,
     sender: Sender,
     /// Another SSRC, for the one time the peer is heard under ours (RFC 3550 §8.2). A peer that sends our own packets
@@ -80,13 +98,19 @@ impl RtpPort {
         spec: Box<RtpSpec>,
         reservation: Reservation,
         wait: Duration,
+        clock: WallClock,
         chance: &mut Entropy,
     ) -> Self {
+        let mut keys = Keys::default();
+        keys.listen(spec.inband_dtmf);
         Self {
             peer: Peer::new(now, spec.remote, spec.latch.clone()),
+            control: Control::new(now, clock, &spec, chance),
+            guard: spec.srtp.as_deref().map(|srtp| Box::new(Guard::new(srtp))),
             receiver: Receiver::new(),
             jitter: JitterBuffer::new(now, wait),
             digits: DigitReceiver::new(),
+            keys,
             concealer: Concealer::new(),
             sender: Sender::new(chance.u32(), chance.u32() as u16, chance.u32()),
             spare: Some(chance.u32()),
@@ -109,6 +133,13 @@ impl RtpPort {
     /// A new SDP; the old spec comes back, to be freed elsewhere.
     pub(in crate::media) fn change(&mut self, now: Instant, spec: Box<RtpSpec>) -> Box<RtpSpec> {
         self.peer.answered(now, spec.remote, spec.latch.clone());
+        self.control.change(now, &spec);
+        self.keys.listen(spec.inband_dtmf);
+        self.guard = match (self.guard.take(), spec.srtp.as_deref()) {
+            (Some(guard), Some(srtp)) => Some(Box::new(guard.change(now, srtp))),
+            (None, Some(srtp)) => Some(Box::new(Guard::new(srtp))),
+            (_, None) => None,
+        };
         let missing = self.jitter.counts().missing;
         match (self.hold, spec.receive) {
             (Some(since), true) => {
@@ -124,13 +155,33 @@ impl RtpPort {
 
     /// Takes a datagram of the socket in.
     pub(in crate::media) fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Arrived {
-        let packet = match Packet::read(bytes) {
-            Ok(packet) => packet,
-            Err(Malformed::Rtcp) => return Arrived::Nothing, // its own port is not negotiated here
-            Err(_) => {
-                self.counts.malformed += 1;
-                return Arrived::Nothing;
+        if is_rtcp(bytes) {
+            self.rtcp(now, from, bytes, true);
+            return Arrived::Nothing;
+        }
+        let Some(guard) = &mut self.guard else { return self.packet_in(now, from, bytes) };
+        if bytes.first().is_none_or(|first| first >> 6 != 2) {
+            self.counts.malformed += 1; // STUN, DTLS or anything else
+            return Arrived::Nothing;
+        }
+        if !self.peer.considers(now, from) {
+            self.counts.foreign += 1; // a stranger is not worth the cipher
+            return Arrived::Nothing;
+        }
+        match guard.receiving.open(now, bytes) {
+            Ok(opened) => self.packet_in(now, from, &opened),
+            Err(refused) => {
+                self.refuse(refused);
+                Arrived::Nothing
             }
+        }
+    }
+
+    /// A packet in the clear, authentic where SRTP is used.
+    fn packet_in(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Arrived {
+        let Ok(packet) = Packet::read(bytes) else {
+            self.counts.malformed += 1;
+            return Arrived::Nothing;
         };
         let carries = self.carries(packet.payload_type);
         match self.peer.accept(now, from, packet.ssrc, packet.seq, carries.is_some()) {
@@ -182,7 +233,7 @@ impl RtpPort {
     /// The next piece of the peer's line that is there or overdue: how many samples `line` now begins with.
     pub(in crate::media) fn pop(&mut self, now: Instant) -> Option<usize> {
         let law = self.spec.codec;
-        Some(match self.jitter.pop(now)? {
+        let n = match self.jitter.pop(now)? {
             Item::Audio(octets) => {
                 let n = codec::decode(law, octets, &mut self.line);
                 if self.digits.muted() {
@@ -202,7 +253,9 @@ impl RtpPort {
                 self.concealer.silence(&mut self.line[..n]);
                 n
             }
-        })
+        };
+        self.keys.hear(&self.line[..n]);
+        Some(n)
     }
 
     /// The piece that `pop` told of.
@@ -217,7 +270,12 @@ impl RtpPort {
 
     /// The next key released by now.
     pub(in crate::media) fn digit(&mut self, now: Instant) -> Option<Pressed> {
-        self.digits.poll(now)
+        while let Some(pressed) = self.digits.poll(now) {
+            if self.keys.event(now, &pressed) {
+                return Some(pressed);
+            }
+        }
+        self.keys.tone(now)
     }
 
     /// When a key counts as released without its end.
@@ -304,6 +362,7 @@ impl RtpPort {
             longest_gap_ms: totals.longest_gap.as_millis() as u64,
             packets_out: self.sender.packets(),
             bytes_out: self.sender.octets(),
+            told: self.control.told(),
             ..self.counts.clone()
         }
     }
@@ -313,15 +372,16 @@ impl RtpPort {
         let n = codec::encode(self.spec.codec, &self.gathered[..self.filled], &mut octets);
         self.filled = 0;
         self.spoke |= self.voiced;
-        let mut packet = Outgoing { to: self.peer.target(), length: 0, bytes: [0; HEADER + LONGEST] };
+        let mut packet = Outgoing::new(self.peer.target(), false);
         packet.length = self.sender.audio(self.spec.payload_type, &octets[..n], &mut packet.bytes)?;
+        if let Some(guard) = &mut self.guard {
+            packet.length = guard.sending.protect(&mut packet.bytes, packet.length)?;
+        }
         Some(packet)
     }
 
-    /// Nothing is ever sent to an address that is nobody's.
     fn sends(&self) -> bool {
-        let to = self.peer.target();
-        self.spec.send && to.port() != 0 && !to.ip().is_unspecified() && !to.ip().is_multicast()
+        self.spec.send && reachable(self.peer.target())
     }
 
     fn carries(&self, payload_type: u8) -> Option<Carries> {
