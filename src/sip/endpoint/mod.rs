@@ -274,7 +274,7 @@ impl Endpoint {
     /// the targets of trunks it belongs to, their `tls_names`, its address.
     pub fn server_names(&self, server: SocketAddr) -> Vec<String> {
         let ip = server.ip().to_canonical();
-        let of = self.trunks.iter().filter(|trunk| access::is_of_trunk(trunk, ip));
+        let of = self.trunks.iter().filter(|trunk| self.targets.is_of(trunk, ip));
         let mut names: Vec<String> = of
             .flat_map(|trunk| {
                 let targets = trunk.targets.iter().filter(|target| target.ip().is_none());

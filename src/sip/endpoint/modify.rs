@@ -106,9 +106,6 @@ impl Leg {
     /// Our INVITE was answered with a 2xx: what it says of the session.
     pub(super) fn begun(&mut self, now: Instant, response: &Message) {
         self.learn(response);
-        if let Some((_, least)) = self.call.as_ref().and_then(|call| call.session) {
-            self.session.at_least(least);
-        }
         self.session.answered(now, response);
         // Without an offer in the INVITE theirs is in the 2xx, and the ACK answers it.
         self.exchange = if self.exchange == Exchange::Open { Exchange::Theirs } else { Exchange::Done };
@@ -236,7 +233,7 @@ impl Endpoint {
     /// The ACK to the 2xx of a re-INVITE of ours; its copies get the same.
     pub(super) fn send_reack(&mut self, leg: &mut Leg, sent: &Sent, body: Option<&Body>) {
         let trunk = leg.trunk.clone();
-        let (mut ack, way, _) = self.request_numbered(&leg.dialog, &trunk, Method::Ack, sent.cseq);
+        let (mut ack, way, _) = self.numbered(&leg.dialog, &trunk, Method::Ack, sent.cseq);
         for (name, value) in &sent.authorization {
             ack = ack.header(*name, value.clone());
         }
@@ -322,15 +319,30 @@ impl Endpoint {
     }
 
     /// An INFO of ours; nothing is told of its answer.
-    pub(super) fn tell_peer(&mut self, now: Instant, id: LegId, leg: &mut Leg, body: &Body) {
-        if !matches!(leg.stage, Stage::Up) || leg.hangup.is_some() {
-            return;
+    pub(super) fn tell_peer(&mut self, now: Instant, id: LegId, leg: &mut Leg, body: Body) {
+        if matches!(leg.stage, Stage::Up) && leg.hangup.is_none() {
+            self.send_info(now, id, leg, &body);
+            leg.info = Some((body, Tries::default()));
         }
+    }
+
+    fn send_info(&mut self, now: Instant, id: LegId, leg: &mut Leg, body: &Body) {
         let trunk = leg.trunk.clone();
         let (info, way, branch) = self.request(&mut leg.dialog, &trunk, Method::Info);
         let info = info.body(body.content_type.clone(), body.bytes.clone());
         let octets: Octets = self.authorized(leg, info).octets().into();
         self.begin(now, leg, Purpose::Info(id), &branch, way, &octets);
+    }
+
+    /// An INFO of ours was refused: a challenge of the last one is answered.
+    pub(super) fn info_refused(&mut self, now: Instant, id: LegId, leg: &mut Leg, response: &Message) {
+        let Some((body, mut tries)) = leg.info.take().filter(|_| matches!(leg.stage, Stage::Up)) else {
+            return;
+        };
+        if self.may_answer(leg, response, &mut tries) {
+            self.send_info(now, id, leg, &body);
+            leg.info = Some((body, tries));
+        }
     }
 
     /// Steps of 10 ms within which a change that glared goes again (§14.1).

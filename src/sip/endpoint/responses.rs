@@ -67,6 +67,9 @@ impl Endpoint {
             (Purpose::Reinvite(_) | Purpose::Update(_), _) => {
                 self.change_answered(now, id, leg, tx, status, response);
             }
+            (Purpose::Info(_), Class::Failure) if matches!(status, 401 | 407) => {
+                self.info_refused(now, id, leg, response);
+            }
             (Purpose::Info(_), _) => self.told(now, id, leg, status),
             (Purpose::Bye(_) | Purpose::Prack(..), _)
             | (Purpose::Cancel(_) | Purpose::ByeFork(_) | Purpose::Ping(_), _) => {}
@@ -185,7 +188,7 @@ impl Endpoint {
         body: Option<&Body>,
     ) -> (super::Way, Octets) {
         let trunk = leg.trunk.clone();
-        let (mut ack, way, _) = self.request_numbered(dialog, &trunk, Method::Ack, owed.seq);
+        let (mut ack, way, _) = self.numbered(dialog, &trunk, Method::Ack, owed.seq);
         for (name, value) in owed.authorization {
             ack = ack.header(name, value);
         }
