@@ -27,6 +27,7 @@ mod leg;
 mod modified;
 mod modify;
 mod outcry;
+mod oversize;
 mod outside;
 mod receive;
 mod reload;
