@@ -279,7 +279,7 @@ impl Endpoint {
 
     fn cancel_change(&mut self, now: Instant, id: LegId, leg: &mut Leg) {
         let Some(Change { doing: Doing::Sent(sent), .. }) = &leg.change else { return };
-        let (way, branch) = (sent.way, sent.branch.clone());
+        let (way, branch) = (self.transactions.way_of(sent.tx).unwrap_or(sent.way), sent.branch.clone());
         let cancel = self.like_sent(leg, sent, Method::Cancel).to(leg.dialog.remote());
         let octets: Octets = cancel.octets().into();
         self.begin(now, leg, Purpose::Cancel(id), &branch, way, &octets);
@@ -287,8 +287,9 @@ impl Endpoint {
 
     /// A CANCEL, or the ACK of a refusal: as the INVITE itself (§9.1, §17.1.1.3).
     pub(super) fn like_sent(&self, leg: &Leg, sent: &Sent, method: Method) -> Request {
+        let hop = self.transactions.way_of(sent.tx).unwrap_or(sent.way).hop;
         self.signed(Request::new(method, &sent.uri))
-            .via(sent.way.hop.transport, &self.sent_by(sent.way.hop), &sent.branch)
+            .via(hop.transport, &self.sent_by(hop), &sent.branch)
             .route(&sent.routes)
             .from(leg.dialog.local())
             .call_id(leg.dialog.call_id())
