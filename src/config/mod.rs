@@ -35,9 +35,9 @@ pub use kinds::Listen;
 pub use reload::NeedsRestart;
 pub use routes::JudgeUrl;
 
-use crate::telemetry::{exposition, log};
-use crate::sip::io::{Limits, TlsFiles};
 use crate::sip::Config as Signalling;
+use crate::sip::io::{Limits, TlsFiles};
+use crate::telemetry::{exposition, log};
 use crate::{call, media, route, stream};
 use layers::File;
 use read::Reading;

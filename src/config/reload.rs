@@ -25,7 +25,8 @@ impl Config {
     /// # Errors
     /// Keys that need a restart, every one of them.
     pub fn succeed(mut self, running: &Self) -> Result<(Self, Vec<String>), NeedsRestart> {
-        let mut fixed: Vec<&'static str> = fixed(running, &self).into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect();
+        let mut fixed: Vec<&'static str> =
+            fixed(running, &self).into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect();
         self.keep_places(running);
         if self.call.trunks.len() > usize::from(u16::MAX) {
             fixed.push("trunk");
@@ -46,7 +47,8 @@ impl Config {
             }
         }
         for route in &mut self.call.routes.routes {
-            let name = route.trunk.and_then(|id| self.call.trunks.get(usize::from(id.0))).map(|trunk| &trunk.name);
+            let name =
+                route.trunk.and_then(|id| self.call.trunks.get(usize::from(id.0))).map(|trunk| &trunk.name);
             let place = name.and_then(|name| place(&names, name));
             route.trunk = place.map(|place| TrunkId(u16::try_from(place).unwrap_or(u16::MAX)));
         }
@@ -135,7 +137,9 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
     changes
 }
 
-fn differ_but_accounts((old, new): (&crate::call::admission::Limits, &crate::call::admission::Limits)) -> bool {
+fn differ_but_accounts(
+    (old, new): (&crate::call::admission::Limits, &crate::call::admission::Limits),
+) -> bool {
     (old.calls, old.calls_per_second, old.streams) != (new.calls, new.calls_per_second, new.streams)
 }
 
@@ -162,7 +166,9 @@ mod tests {
     }
 
     fn trunk(name: &str, peer: &str) -> String {
-        format!("[[trunk]]\nname = \"{name}\"\naccount = \"a\"\npeers = [\"{peer}\"]\n[[route]]\ntrunk = \"{name}\"\nreject = 603\n")
+        format!(
+            "[[trunk]]\nname = \"{name}\"\naccount = \"a\"\npeers = [\"{peer}\"]\n[[route]]\ntrunk = \"{name}\"\nreject = 603\n"
+        )
     }
 
     fn names(config: &Config) -> Vec<&str> {
@@ -177,7 +183,9 @@ mod tests {
         assert_eq!(names(&second), ["a", "b", "c", "d"]);
         assert_eq!(changes, ["trunk a changed", "trunk b gone", "trunk d new", "routes"]);
         assert!(second.sip.trunks[1].peers.is_empty());
-        let of = |config: &Config| config.call.routes.routes.iter().map(|r| r.trunk.map(|id| id.0)).collect::<Vec<_>>();
+        let of = |config: &Config| {
+            config.call.routes.routes.iter().map(|r| r.trunk.map(|id| id.0)).collect::<Vec<_>>()
+        };
         assert_eq!(of(&second), [Some(3), Some(2), Some(0)]);
         assert_eq!(second.sip.trunks.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), names(&second));
         // back again: b is where it was
@@ -210,6 +218,10 @@ mod tests {
         assert_eq!(changes, ["trunk a changed", "accounts", "limits", "sip.strangers", "stream", "log"]);
         let other = read(&text.replace("s3cret", "other"));
         let (config, _) = read(&text).succeed(&first).expect("a successor");
-        assert_eq!(other.succeed(&config).expect("a successor").1, ["trunk a changed"], "a password is a change");
+        assert_eq!(
+            other.succeed(&config).expect("a successor").1,
+            ["trunk a changed"],
+            "a password is a change"
+        );
     }
 }

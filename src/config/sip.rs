@@ -68,7 +68,11 @@ fn listeners(sip: &mut Section<'_>) -> Vec<Listen> {
         if listen[..i].contains(one) {
             sip.refuse("listen", format!("{one} stands twice"), "write it once");
         } else if listen[..i].iter().any(|other| one.addr == other.addr && are_streams(one, other)) {
-            sip.refuse("listen", format!("tcp:// and tls:// cannot share {}", one.addr), "as tls://0.0.0.0:5061");
+            sip.refuse(
+                "listen",
+                format!("tcp:// and tls:// cannot share {}", one.addr),
+                "as tls://0.0.0.0:5061",
+            );
         }
     }
     listen

@@ -118,7 +118,11 @@ pub(super) fn digest_users(trunk: &mut Section<'_>) -> Vec<Credentials> {
         let password: Option<Secret> = section.required("password");
         if let Some((user, Secret(password))) = user.zip(password) {
             if user.is_empty() || user.contains(['"', ':']) {
-                section.refuse("user", "a user's name is not empty and has no '\"' and no ':'", "choose another");
+                section.refuse(
+                    "user",
+                    "a user's name is not empty and has no '\"' and no ':'",
+                    "choose another",
+                );
             }
             if found.iter().any(|other| other.user == user) {
                 section.refuse("user", format!("user {user:?} stands twice"), "write each once");
@@ -154,11 +158,29 @@ mod tests {
         assert_eq!(of("192.0.2.10"), is("192.0.2.10", None, None));
         assert_eq!(of("sbc.example.com:5070"), is("sbc.example.com", Some(5070), None));
         assert_eq!(of("sip:sbc;transport=TLS"), is("sbc", None, Some(Transport::Tls)));
-        assert_eq!(of("[2001:db8::1]:5061;transport=tcp"), is("2001:db8::1", Some(5061), Some(Transport::Tcp)));
+        assert_eq!(
+            of("[2001:db8::1]:5061;transport=tcp"),
+            is("2001:db8::1", Some(5061), Some(Transport::Tcp))
+        );
         assert_eq!(of("2001:db8::1"), is("2001:db8::1", None, None));
         for wrong in [
-            "", ":5060", "a b", "host:0", "host:70000", "host:", "[::1", "[::1]5060", "[host]:5060", "a@host",
-            "host;lr", "host;transport=ws", "0.0.0.0", "239.1.1.1", "192.0.2.300", "-", "host..name",
+            "",
+            ":5060",
+            "a b",
+            "host:0",
+            "host:70000",
+            "host:",
+            "[::1",
+            "[::1]5060",
+            "[host]:5060",
+            "a@host",
+            "host;lr",
+            "host;transport=ws",
+            "0.0.0.0",
+            "239.1.1.1",
+            "192.0.2.300",
+            "-",
+            "host..name",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

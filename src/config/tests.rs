@@ -158,7 +158,9 @@ fn keys_of_later_features_are_taken_with_a_word() {
 
 /// A trunk `a` with these keys besides.
 fn trunk_with(keys: &str) -> String {
-    format!("[[trunk]]\nname = \"a\"\naccount = \"a\"\npeers = [\"192.0.2.1\"]\n{keys}[[route]]\nreject = 603\n")
+    format!(
+        "[[trunk]]\nname = \"a\"\naccount = \"a\"\npeers = [\"192.0.2.1\"]\n{keys}[[route]]\nreject = 603\n"
+    )
 }
 
 #[test]
@@ -176,7 +178,10 @@ fn a_trunk_says_how_it_is_called_and_who_must_say_who_they_are() {
     assert_eq!(call.dtmf, Dtmf::Inband);
     assert_eq!((sip.digest_users[0].user.as_str(), sip.digest_users[0].password.as_str()), ("u", "p"));
     let first = &sip.targets[0];
-    assert_eq!((first.host.as_str(), first.port, first.transport), ("sbc.example.com", None, Some(Transport::Tcp)));
+    assert_eq!(
+        (first.host.as_str(), first.port, first.transport),
+        ("sbc.example.com", None, Some(Transport::Tcp))
+    );
     assert_eq!((first.priority, first.weight), (2, 3));
     assert_eq!(first.credentials.as_ref().and_then(|own| own.realm.as_deref()), Some("r"));
     assert_eq!((sip.targets[1].host.as_str(), sip.targets[1].port), ("192.0.2.9", Some(5070)));
@@ -187,7 +192,10 @@ fn a_trunk_says_how_it_is_called_and_who_must_say_who_they_are() {
 fn what_is_wrong_with_a_trunk_is_told_where_it_stands() {
     for (keys, told) in [
         ("targets = [{ uri = \"\" }]\n", "5:14: trunk.targets.uri: \"\" is neither a name nor an address"),
-        ("targets = [{ uri = \"h;transport=tls\" }]\n", "trunk.targets.uri: tls is none of the trunk's transports"),
+        (
+            "targets = [{ uri = \"h;transport=tls\" }]\n",
+            "trunk.targets.uri: tls is none of the trunk's transports",
+        ),
         ("targets = [{ uri = \"h\", user = \"me\" }]\n", "trunk.targets.user: user and password go together"),
         ("targets = [{ uri = \"h\", realm = \"r\" }]\n", "trunk.targets.user: user and password go together"),
         ("digest_users = [{ user = \"u\" }]\n", "trunk.digest_users.password: this key is missing"),
@@ -214,7 +222,8 @@ fn keys_of_srtp_in_the_clear_are_said_to_be() {
 
 /// `[sip]` with TLS on a free port and these keys of `sip.tls` besides.
 fn over_tls(dir: &Path, keys: &str) -> String {
-    let made = rcgen::generate_simple_self_signed(vec!["node.example.com".to_owned()]).expect("a certificate");
+    let made =
+        rcgen::generate_simple_self_signed(vec!["node.example.com".to_owned()]).expect("a certificate");
     std::fs::write(dir.join("node.pem"), made.cert.pem()).expect("a file");
     std::fs::write(dir.join("node.key"), made.signing_key.serialize_pem()).expect("a file");
     let dir = dir.display();
@@ -237,10 +246,15 @@ fn tls_needs_a_certificate_and_the_key_of_it() {
 
     let none = "[sip]\nlisten = [\"tls://127.0.0.1:5061\"]\n".to_owned() + &trunk;
     assert!(problem(&none).contains("sip.tls.certificate: tls:// in sip.listen needs it"));
-    assert!(problem(&(over_tls(dir.path(), "") + &trunk)).contains("sip.tls.key: a certificate and its key go"));
+    assert!(
+        problem(&(over_tls(dir.path(), "") + &trunk)).contains("sip.tls.key: a certificate and its key go")
+    );
     let missing = over_tls(dir.path(), "tls.key = \"/nowhere.key\"\n") + &trunk;
     let told = problem(&missing);
-    assert!(told.starts_with("streamkit.toml:4:") && told.contains("sip.tls.key: /nowhere.key: No such file"), "{told}");
+    assert!(
+        told.starts_with("streamkit.toml:4:") && told.contains("sip.tls.key: /nowhere.key: No such file"),
+        "{told}"
+    );
     let other = rcgen::KeyPair::generate().expect("a key").serialize_pem();
     std::fs::write(dir.path().join("other.key"), other).expect("a file");
     let foreign = over_tls(dir.path(), &format!("tls.key = \"{path}/other.key\"\n")) + &trunk;
@@ -418,7 +432,10 @@ fn the_shipped_file_shows_every_key_with_its_default() {
     assert_eq!(format!("{:?}", shown.media), format!("{:?}", plain.media));
     let keys = |config: &Config| {
         let sip = &config.sip;
-        format!("{:?}", (&config.sip_limits, config.sip_dscp, sip.t1, sip.stranger_answers, sip.strangers_per_second))
+        format!(
+            "{:?}",
+            (&config.sip_limits, config.sip_dscp, sip.t1, sip.stranger_answers, sip.strangers_per_second)
+        )
     };
     assert_eq!(keys(&shown), keys(&plain));
     assert_eq!(format!("{:?}", shown.call.stream), format!("{:?}", plain.call.stream));
@@ -427,7 +444,8 @@ fn the_shipped_file_shows_every_key_with_its_default() {
         format!("{:?}", (plain.node, plain.http, plain.log))
     );
     let sbc = shown.sip.trunks.last().expect("the full trunk").clone();
-    let default = crate::sip::Trunk { name: sbc.name.clone(), peers: sbc.peers.clone(), ..crate::sip::Trunk::new("") };
+    let default =
+        crate::sip::Trunk { name: sbc.name.clone(), peers: sbc.peers.clone(), ..crate::sip::Trunk::new("") };
     assert_eq!(format!("{sbc:?}"), format!("{default:?}"));
     let sbc = shown.call.trunks.last().expect("the full trunk").clone();
     let default = call::Trunk {

@@ -1,8 +1,8 @@
 //! What is looked at from time to time: how full the node is, and whether it makes progress.
 #![allow(clippy::disallowed_methods)] // a shell: it looks every so often
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};

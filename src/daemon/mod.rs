@@ -114,7 +114,8 @@ pub struct Running {
 /// The first thing that could not be had; what was started before it is stopped by being dropped.
 pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, StartError> {
     let kept = config.clone();
-    let Config { node, listen, sip_dscp, sip_limits, sip_tls, sip, media, call, stream_tls, http, .. } = config;
+    let Config { node, listen, sip_dscp, sip_limits, sip_tls, sip, media, call, stream_tls, http, .. } =
+        config;
     let records_dir = node.state_dir.join("cdr");
     let (lines, records) = notify::cdr::start(&records_dir)
         .map_err(|source| StartError::Records { path: records_dir, source })?;

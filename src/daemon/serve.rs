@@ -90,7 +90,10 @@ async fn reload(running: &mut Running, path: PathBuf) -> &'static str {
                 tracing::error!(cause = "reload", "{problem}");
             }
             let problems = problems.0.len();
-            tracing::error!(problems, "the configuration is refused, the old one stays; streamkit check tells all");
+            tracing::error!(
+                problems,
+                "the configuration is refused, the old one stays; streamkit check tells all"
+            );
             return REFUSED_RELOAD;
         }
         Err(error) => {
@@ -105,7 +108,10 @@ async fn reload(running: &mut Running, path: PathBuf) -> &'static str {
                 tracing::warn!(cause = "configuration", "{note}");
             }
             let changed = if changes.is_empty() { "nothing".to_owned() } else { changes.join(", ") };
-            tracing::info!(changed, "the configuration was read again, certificates too; calls that are up keep theirs");
+            tracing::info!(
+                changed,
+                "the configuration was read again, certificates too; calls that are up keep theirs"
+            );
             "taking calls"
         }
         Err(error) => {

@@ -98,7 +98,9 @@ impl Access {
                 forget(answers, now, STRANGER_SPAN);
                 answers.len() >= self.stranger_answers.0
             }
-            None => self.stranger_answers.0 == 0 || (self.strangers.len() >= STRANGERS && !self.make_room(now)),
+            None => {
+                self.stranger_answers.0 == 0 || (self.strangers.len() >= STRANGERS && !self.make_room(now))
+            }
         }
     }
 

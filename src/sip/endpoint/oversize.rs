@@ -37,7 +37,8 @@ impl Endpoint {
     /// Whether the trunk may use TCP there: a target that is written with `transport=udp` is served by that alone.
     fn has_tcp(&self, trunk: &Trunk, hop: Hop) -> bool {
         let by_udp_alone = trunk.targets.iter().any(|target| {
-            target.transport == Some(Transport::Udp) && self.targets.has_one_at(trunk, target, hop.remote.ip())
+            target.transport == Some(Transport::Udp)
+                && self.targets.has_one_at(trunk, target, hop.remote.ip())
         });
         trunk.transports.contains(&Transport::Tcp) && !by_udp_alone
     }
@@ -62,9 +63,11 @@ mod tests {
 
     #[test]
     fn the_via_alone_changes() {
-        let request = b"INVITE sip:a;x=y SIP/2.0\r\nVia: SIP/2.0/UDP h:5060;rport;branch=z\r\nFrom: <sip:b>\r\n\r\n";
+        let request =
+            b"INVITE sip:a;x=y SIP/2.0\r\nVia: SIP/2.0/UDP h:5060;rport;branch=z\r\nFrom: <sip:b>\r\n\r\n";
         let other = with_via(request, "TCP h:5070").unwrap();
-        let expected = "INVITE sip:a;x=y SIP/2.0\r\nVia: SIP/2.0/TCP h:5070;rport;branch=z\r\nFrom: <sip:b>\r\n\r\n";
+        let expected =
+            "INVITE sip:a;x=y SIP/2.0\r\nVia: SIP/2.0/TCP h:5070;rport;branch=z\r\nFrom: <sip:b>\r\n\r\n";
         assert_eq!(std::str::from_utf8(&other), Ok(expected));
         assert!(with_via(b"INVITE sip:a SIP/2.0\r\n\r\n", "TCP h").is_none());
     }

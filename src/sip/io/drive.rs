@@ -54,8 +54,18 @@ pub async fn drive(
     let connections = Connections::new(tell, sockets.dscp, sockets.limits, sockets.tls);
     let (facing, listeners) = (Facing::default(), HashMap::new());
     let lookups = Lookups::new(sockets.nameservers);
-    let mut shell =
-        Shell { endpoint, udp: sockets.udp, queue: Queue::new(Instant::now(), SystemTime::now()), connections, facing, lookups, listeners, events, trace, next: 0 };
+    let mut shell = Shell {
+        endpoint,
+        udp: sockets.udp,
+        queue: Queue::new(Instant::now(), SystemTime::now()),
+        connections,
+        facing,
+        lookups,
+        listeners,
+        events,
+        trace,
+        next: 0,
+    };
     for listen in listening {
         shell.endpoint.listens_on(listen.transport, listen.addr);
         shell.listeners.entry((listen.transport, listen.addr.is_ipv4())).or_insert(listen.addr);
