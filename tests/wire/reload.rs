@@ -111,8 +111,15 @@ fn a_reload_is_for_new_calls_and_one_that_is_refused_changes_nothing() {
         let bye = lines.iter().position(|line| line.starts_with("BYE ")).expect("a BYE");
         assert!(lines[bye..].iter().any(|line| line.starts_with("SIP/2.0 200")), "{lines:#?}");
         over(&echo, 1).await;
-        let records = crate::kit::records(daemon.dir.path());
-        let first = records.iter().find(|cdr| cdr["end"]["by"] == "caller").expect("a record");
-        assert_eq!((&first["trunk"], &first["route"]), (&"pbx".into(), &1.into()));
+        let mut record = None;
+        eventually("its record", || {
+            let records = crate::kit::records(daemon.dir.path());
+            record = records.into_iter().find(|cdr| cdr["sip"]["code"] == 200);
+            record.is_some()
+        })
+        .await;
+        let record = record.expect("it came");
+        assert_eq!((&record["trunk"], &record["route"]), (&"pbx".into(), &1.into()));
+        assert_eq!(record["end"]["cause"], "bye", "{record:#}");
     });
 }
