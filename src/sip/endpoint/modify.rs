@@ -108,9 +108,6 @@ impl Leg {
     /// Our INVITE was answered with a 2xx: what it says of the session.
     pub(super) fn begun(&mut self, now: Instant, response: &Message) {
         self.learn(response);
-        if let Some((_, least)) = self.call.as_ref().and_then(|call| call.session) {
-            self.session.at_least(least);
-        }
         self.session.answered(now, now, response);
         // Without an offer in the INVITE theirs is in the 2xx, and the ACK answers it.
         self.exchange = if self.exchange == Exchange::Open { Exchange::Theirs } else { Exchange::Done };
@@ -288,7 +285,7 @@ impl Endpoint {
 
     fn cancel_change(&mut self, now: Instant, id: LegId, leg: &mut Leg) {
         let Some(Change { doing: Doing::Sent(sent), .. }) = &leg.change else { return };
-        let (way, branch) = (sent.way, sent.branch.clone());
+        let (way, branch) = (self.transactions.way_of(sent.tx).unwrap_or(sent.way), sent.branch.clone());
         let cancel = self.like_sent(leg, sent, Method::Cancel).to(leg.dialog.remote());
         let octets: Octets = cancel.octets().into();
         self.begin(now, leg, Purpose::Cancel(id), &branch, way, &octets);
@@ -296,8 +293,9 @@ impl Endpoint {
 
     /// A CANCEL, or the ACK of a refusal: as the INVITE itself (§9.1, §17.1.1.3).
     pub(super) fn like_sent(&self, leg: &Leg, sent: &Sent, method: Method) -> Request {
+        let hop = self.transactions.way_of(sent.tx).unwrap_or(sent.way).hop;
         self.signed(Request::new(method, &sent.uri))
-            .via(sent.way.hop.transport, &self.sent_by(sent.way.hop), &sent.branch)
+            .via(hop.transport, &self.sent_by(hop), &sent.branch)
             .route(&sent.routes)
             .from(leg.dialog.local())
             .call_id(leg.dialog.call_id())
