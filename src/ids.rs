@@ -27,7 +27,14 @@ impl Entropy {
 
     /// A generator of its own, split off this one.
     pub fn fork(&mut self) -> Self {
-        Self(StdRng::seed_from_u64(self.u64()))
+        let mut seed = [0; 32]; // all of it: keys of SRTP are drawn from forks
+        self.fill(&mut seed);
+        Self(StdRng::from_seed(seed))
+    }
+
+    /// As many random octets as there is room for.
+    pub fn fill(&mut self, octets: &mut [u8]) {
+        self.0.fill_bytes(octets);
     }
 
     /// 64 random bits.

@@ -11,13 +11,14 @@ const LAW: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("ids", &[]),
     ("telemetry", &["ids"]),
+    ("tls", &[]),
     ("sdp", &["units"]),
     ("rtp", &["units"]),
     ("audio", &["units"]),
     ("journal", &["telemetry"]),
-    ("sip", &["units", "ids", "telemetry"]),
+    ("sip", &["units", "ids", "telemetry", "tls"]),
     ("media", &["units", "ids", "telemetry", "rtp", "audio"]),
-    ("stream", &["units", "ids", "telemetry", "audio", "media"]),
+    ("stream", &["units", "ids", "telemetry", "tls", "audio", "media"]),
     ("fetch", &["ids", "telemetry"]),
     ("record", &["units", "ids", "telemetry", "audio", "media", "fetch"]),
     ("notify", &["ids", "telemetry", "journal", "fetch"]),
@@ -52,6 +53,7 @@ const LAW: &[(&str, &[&str])] = &[
             "units",
             "ids",
             "telemetry",
+            "tls",
             "sdp",
             "rtp",
             "audio",
@@ -71,6 +73,7 @@ const LAW: &[(&str, &[&str])] = &[
             "units",
             "ids",
             "telemetry",
+            "tls",
             "sip",
             "media",
             "stream",
@@ -91,6 +94,7 @@ const LAW: &[(&str, &[&str])] = &[
             "units",
             "ids",
             "telemetry",
+            "tls",
             "sdp",
             "rtp",
             "audio",
@@ -116,6 +120,7 @@ const LAW: &[(&str, &[&str])] = &[
             "units",
             "ids",
             "telemetry",
+            "tls",
             "sdp",
             "rtp",
             "audio",
@@ -158,7 +163,8 @@ const WORLD: &[&str] = &[
 ];
 
 /// Folders that touch the world as a whole.
-const SHELLS: &[&str] = &["journal", "fetch", "api", "telemetry", "config", "lab", "daemon", "cli", "main"];
+const SHELLS: &[&str] =
+    &["journal", "fetch", "api", "telemetry", "tls", "config", "lab", "daemon", "cli", "main"];
 
 /// Single files that do, besides those called `io`: threads of the media engine, its ring (which wakes a task), RTP
 /// ports held before a call has them, mailboxes, files of call records.

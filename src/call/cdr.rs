@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::verdict::Verdict;
 use crate::ids::{CallSid, StreamSid};
-use crate::media::{RtpCounts, StreamCounts};
+use crate::media::{RtpCounts, RtpSpec, StreamCounts};
 use crate::stream::{Disposition, Outcome};
 
 /// One call's record.
@@ -64,10 +64,35 @@ pub struct Sip {
     /// What it calls itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
+    /// X-UUI or User-to-User as it came, at most 256 octets (sip-trunk.md section 9.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uui: Option<String>,
+    /// Avaya's call identifier out of it, 16 hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ucid: Option<String>,
+    /// X-Genesys-CallUUID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub genesys_call_uuid: Option<String>,
+    /// Who sent the call on and why, the last first (RFC 5806): at most 8.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub diversion: Vec<Diverted>,
+    /// Where it had been, the oldest first (RFC 7044): at most 8.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<String>,
     /// Final answer to the INVITE.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<u16>,
     /// Reason header field of the BYE, CANCEL or refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// One who sent the call on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Diverted {
+    /// The number, or the user of the address.
+    pub from: String,
+    /// `unconditional`, `user-busy`, `no-answer`, ...
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -134,7 +159,7 @@ pub struct Media {
     /// To the caller.
     #[serde(rename = "out")]
     pub outward: MediaOut,
-    /// Estimated quality (ITU-T G.107) of what came in.
+    /// Estimated quality (ITU-T G.107).
     pub mos: Mos,
     /// Whether it was encrypted.
     pub srtp: bool,
@@ -163,6 +188,10 @@ pub struct MediaIn {
     pub foreign: u64,
     /// Not RTP of this call, dropped.
     pub malformed: u64,
+    /// SRTP that failed authentication, dropped.
+    pub unauthentic: u64,
+    /// SRTP that had come before, dropped.
+    pub replayed: u64,
 }
 
 /// What went to the caller.
@@ -170,14 +199,26 @@ pub struct MediaIn {
 pub struct MediaOut {
     /// Packets sent.
     pub packets: u64,
+    /// Of those, lost on the way as the peer's RTCP tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_remote: Option<u64>,
+    /// Interarrival jitter at the peer, as its RTCP tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jitter_ms: Option<f64>,
+    /// To the peer and back, by RTCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round_trip_ms: Option<f64>,
 }
 
 /// Estimated mean opinion scores.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Mos {
-    /// Of what the caller sent, as the bot heard it.
-    #[serde(rename = "in")]
-    pub inward: f64,
+    /// Of what the caller sent, as the bot heard it; absent when nothing came.
+    #[serde(rename = "in", skip_serializing_if = "Option::is_none")]
+    pub inward: Option<f64>,
+    /// Of what we sent, as the peer's RTCP tells; absent when it tells nothing.
+    #[serde(rename = "out", skip_serializing_if = "Option::is_none")]
+    pub outward: Option<f64>,
 }
 
 /// One stream: its outcome under the names of agentstream.md section 10, and its figures.
@@ -308,10 +349,11 @@ impl StreamRecord {
 
 impl Media {
     /// Of a leg's port when it is closed.
-    pub fn new(codec: &'static str, ptime_ms: u8, counts: &RtpCounts) -> Self {
+    pub fn new(spec: &RtpSpec, counts: &RtpCounts) -> Self {
+        let told = counts.told.as_ref();
         Self {
-            codec,
-            ptime_ms,
+            codec: super::offer::codec_name(spec.codec),
+            ptime_ms: spec.ptime_ms,
             inward: MediaIn {
                 packets: counts.packets_in,
                 lost: counts.lost,
@@ -319,26 +361,32 @@ impl Media {
                 duplicated: counts.duplicated,
                 reordered: counts.reordered,
                 concealed_ms: counts.concealed_ms,
-                jitter_ms: (counts.jitter_ms * 10.0).round() / 10.0,
+                jitter_ms: tenths(counts.jitter_ms),
                 longest_gap_ms: counts.longest_gap_ms,
                 foreign: counts.foreign,
                 malformed: counts.malformed,
+                unauthentic: counts.unauthentic,
+                replayed: counts.replayed,
             },
-            outward: MediaOut { packets: counts.packets_out },
-            mos: Mos { inward: mos(counts) },
-            srtp: false,
+            outward: MediaOut {
+                packets: counts.packets_out,
+                lost_remote: told.map(|told| told.lost),
+                jitter_ms: told.map(|told| tenths(told.jitter_ms)),
+                round_trip_ms: told.and_then(|told| told.round_trip_ms).map(tenths),
+            },
+            mos: Mos { inward: counts.mos_in.map(hundredths), outward: counts.mos_out.map(hundredths) },
+            srtp: spec.srtp.is_some(),
         }
     }
 }
 
-/// Estimated listening quality (ITU-T G.107 with the G.113 values of G.711 with concealment: Ie 0, Bpl 25.1) from what
-/// was lost or came too late; delay is not in it.
-fn mos(counts: &RtpCounts) -> f64 {
-    let missing = counts.lost + counts.late;
-    let percent = 100.0 * missing as f64 / (counts.packets_in + missing).max(1) as f64;
-    let r = (93.2 - 95.0 * percent / (percent + 25.1)).clamp(0.0, 100.0);
-    let mos = 1.0 + 0.035 * r + r * (r - 60.0) * (100.0 - r) * 7e-6;
-    (mos.clamp(1.0, 4.5) * 100.0).round() / 100.0
+fn hundredths(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
+/// To one digit behind the point.
+fn tenths(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
 }
 
 /// Wall and monotonic time of one moment: all times of a record are told from it (reliability R-120).
@@ -376,15 +424,6 @@ fn printed<S: serde::Serializer>(sid: &CallSid, to: S) -> Result<S::Ok, S::Error
 #[allow(clippy::disallowed_methods)] // a test begins somewhere in time
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_clean_call_sounds_as_g_711_can_and_a_lossy_one_worse() {
-        let clean = RtpCounts { packets_in: 1000, ..RtpCounts::default() };
-        let lossy = RtpCounts { packets_in: 950, lost: 50, ..RtpCounts::default() };
-        assert!((mos(&clean) - 4.41).abs() < 0.01, "{}", mos(&clean));
-        assert!(mos(&lossy) < 4.1 && mos(&lossy) > 3.0);
-        assert!(mos(&RtpCounts { lost: 10, ..RtpCounts::default() }) < 1.5);
-    }
 
     #[test]
     fn times_are_told_from_the_invite() {

@@ -179,7 +179,7 @@ impl Call {
     /// The CDR, with what is known.
     pub(super) fn conclude(&mut self, _now: Instant) {
         let Some(ending) = self.ending.as_ref().filter(|_| !self.record.written) else { return };
-        let spec = self.leg.spec.as_ref().map(|spec| (super::offer::codec_name(spec.codec), spec.ptime_ms));
+        let spec = self.leg.spec.as_ref();
         let leftover = self.stage.stream.take();
         let cdr = self.record.close(ending, spec, leftover);
         self.timers = super::Timers::default();

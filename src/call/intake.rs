@@ -5,18 +5,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::admission::{Admission, CallPermit};
+use super::cdr::{Began, Cdr};
 use super::refusal::Denied;
-use super::{Config, Identity, Privacy, Trunk, offer};
+use super::{Beginning, Config, Identity, Privacy, Trunk, offer, record};
 use crate::flow::Program;
-use crate::ids::TrunkId;
+use crate::ids::{CallSid, Entropy, TrunkId};
 use crate::route::{Asked, Target};
 use crate::sdp;
-use crate::sip::Incoming;
 use crate::sip::message::Message;
-use crate::sip::message::header::{identity, vendor};
+use crate::sip::message::header::{identity, session_expires, vendor};
+use crate::sip::{self, Incoming};
 
 /// Who calls whom, and what they brought with them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parties {
     /// As `start.from` says it.
     pub from: String,
@@ -41,8 +42,37 @@ pub struct Admitted {
     pub permit: CallPermit,
 }
 
+/// Judges an INVITE that came; a call is begun of it with `Call::inbound`.
+///
+/// # Errors
+/// Its record and the refusal that is to be sent, when it is not served.
+pub fn receive(
+    config: Arc<Config>,
+    admission: &Admission,
+    began: Began,
+    (sid, entropy): (CallSid, Entropy),
+    incoming: Box<Incoming>,
+) -> Result<Beginning, Box<(Cdr, sip::Command)>> {
+    let parties = match config.trunks.get(usize::from(incoming.trunk.0)) {
+        Some(trunk) => parties(trunk, &incoming.invite),
+        None => Parties::default(),
+    };
+    let mut found = Found::default();
+    match judge(&config, admission, began.at, &incoming, &parties, &mut found) {
+        Ok(admitted) => {
+            let admission = admission.clone();
+            Ok(Beginning { sid, began, config, admission, entropy, incoming, parties, admitted })
+        }
+        Err(denied) => {
+            let cdr = record::refused(&config, sid, began, &parties, &incoming, found, &denied);
+            let reject = sip::Command::Reject { leg: incoming.leg, refusal: denied.refusal() };
+            Err(Box::new((cdr, reject)))
+        }
+    }
+}
+
 /// Who calls whom.
-pub fn parties(trunk: &Trunk, invite: &Message) -> Parties {
+fn parties(trunk: &Trunk, invite: &Message) -> Parties {
     let caller = identity::caller(invite, trunk.trust_identity);
     let told = match trunk.privacy {
         Privacy::Withhold => caller.user,
@@ -66,7 +96,7 @@ pub fn parties(trunk: &Trunk, invite: &Message) -> Parties {
 }
 
 /// Whether the call is served, and how; what was found of its account and route is told either way.
-pub fn judge(
+fn judge(
     config: &Config,
     admission: &Admission,
     now: Instant,
@@ -80,17 +110,20 @@ pub fn judge(
     found.account = Some(account.to_owned());
     let program = find_route(config, incoming.trunk, account, &incoming.invite, parties, found)?;
     readable(incoming, trunk)?;
+    if session_expires::interval_too_small(&incoming.invite) {
+        return Err(Denied::Interval);
+    }
     let permit = admission.call(now, incoming.trunk).map_err(Denied::Full)?;
     Ok(Admitted { account: account.to_owned(), route: found.route.unwrap_or_default(), program, permit })
 }
 
 /// What was found before the judgement, for the record of a refused call.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
+pub(super) struct Found {
     /// The account.
-    pub account: Option<String>,
+    pub(super) account: Option<String>,
     /// The route's place, from 1.
-    pub route: Option<usize>,
+    pub(super) route: Option<usize>,
 }
 
 fn find_route(
@@ -117,11 +150,13 @@ fn find_route(
 fn readable(incoming: &Incoming, trunk: &Trunk) -> Result<(), Denied> {
     let (body, kind) = (incoming.invite.body(), incoming.invite.header("Content-Type"));
     if body.is_empty() {
-        return Ok(());
+        let encryption = offer::encryption(trunk, incoming.transport);
+        return if encryption == sdp::Srtp::Unsafe { Err(Denied::Sdp(sdp::Refused::Unsafe)) } else { Ok(()) };
     }
     let kind = kind.as_deref().unwrap_or_default();
-    let there = sdp::media_addresses(body, kind, sdp::Srtp::Off).map_err(Denied::Sdp)?;
+    let there = sdp::media_addresses(body, kind, offer::encryption(trunk, incoming.transport))
+        .map_err(Denied::Sdp)?;
     let peer = there.first().copied().unwrap_or(incoming.remote.ip());
-    let wish = offer::wish(trunk, (peer, 9).into());
-    sdp::answer(body, kind, &wish).map(drop).map_err(Denied::Sdp)
+    let wish = offer::wish(trunk, incoming.transport, (peer, 9).into());
+    sdp::answer(body, kind, &wish, &sdp::Session::new(1)).map(drop).map_err(Denied::Sdp)
 }

@@ -4,13 +4,14 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
 use super::admission::Admission;
 use super::cdr::{Began, Cdr};
 use super::switchboard::{Line, Mailbox, Slot, Switchboard};
-use super::{Beginning, Call, Config, Input, Opening, Output, Request, intake, record};
+use super::{Beginning, Call, Config, Input, Opening, Output, Request, intake};
 use crate::ids::{CallKey, CallSid, Entropy, PortId};
 use crate::media::{self, Engine, Lane};
 use crate::sip::{self, Incoming};
@@ -78,40 +79,28 @@ impl Desk {
 
     fn begin(&self, incoming: Box<Incoming>) {
         let config = self.config.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(trunk) = config.trunks.get(usize::from(incoming.trunk.0)) else { return };
         let began = Began { at: incoming.at, wall: SystemTime::now() };
-        let parties = intake::parties(trunk, &incoming.invite);
-        let mut found = intake::Found::default();
-        let (sid, entropy) = {
+        let chance = {
             let mut entropy = self.entropy.lock().unwrap_or_else(PoisonError::into_inner);
             (CallSid::fresh(&mut entropy), entropy.fork())
         };
-        match intake::judge(&config, &self.wires.admission, began.at, &incoming, &parties, &mut found) {
-            Ok(admitted) => {
-                let (line, mailbox) = self.wires.board.open(incoming.leg);
+        match intake::receive(config, &self.wires.admission, began, chance, incoming) {
+            Ok(beginning) => {
+                let Beginning { sid, parties, incoming, config, .. } = &beginning;
                 tracing::info!(
-                    call = %sid, trunk = %trunk.name, from = %log::number(&parties.from), to = %log::number(&parties.to),
+                    call = %sid, trunk = %config.trunks[usize::from(incoming.trunk.0)].name,
+                    from = %log::number(&parties.from), to = %log::number(&parties.to),
                     call_id = %incoming.invite.call_id(), "call begins"
                 );
-                let admission = self.wires.admission.clone();
-                let beginning = Beginning {
-                    key: line.key,
-                    sid,
-                    began,
-                    config,
-                    admission,
-                    entropy,
-                    incoming,
-                    parties,
-                    admitted,
-                };
+                let (line, mailbox) = self.wires.board.open(incoming.leg);
                 tokio::spawn(attend(self.wires.clone(), beginning, line, mailbox));
             }
-            Err(denied) => {
-                let cdr = record::refused(&config, sid, began, &parties, &incoming, found, &denied);
-                let reject = sip::Command::Reject { leg: incoming.leg, refusal: denied.refusal() };
-                if self.wires.sip.try_send(reject).is_err() {
-                    metrics::mailbox_overflow(); // signalling gives the INVITE up by itself
+            Err(refused) => {
+                let (cdr, reject) = *refused;
+                if let Err(TrySendError::Full(reject)) = self.wires.sip.try_send(reject) {
+                    // Of these there are never more than signalling has transactions.
+                    let sip = self.wires.sip.clone();
+                    tokio::spawn(async move { drop(sip.send(reject).await) });
                 }
                 finished(&self.wires, &cdr);
             }
@@ -123,7 +112,8 @@ impl Desk {
 async fn attend(wires: Arc<Wires>, beginning: Beginning, line: Line, mailbox: Mailbox) {
     let lane = wires.engine.place();
     let trunk = beginning.config.trunks[usize::from(beginning.incoming.trunk.0)].name.clone();
-    let call = tokio::spawn(drive(wires.clone(), lane.clone(), beginning, line.slot.clone(), mailbox));
+    let call =
+        tokio::spawn(drive(wires.clone(), lane.clone(), beginning, (line.key, line.slot.clone()), mailbox));
     let Err(fault) = call.await else { return };
     if fault.is_panic() {
         tracing::error!(trunk = %trunk, cause = "internal", "a call failed and was ended");
@@ -149,10 +139,11 @@ struct Driver {
     stream_config: Arc<stream::Config>,
 }
 
-async fn drive(wires: Arc<Wires>, lane: Lane, beginning: Beginning, slot: Slot, mailbox: Mailbox) {
+async fn drive(wires: Arc<Wires>, lane: Lane, beginning: Beginning, line: (CallKey, Slot), mailbox: Mailbox) {
     let Mailbox { mut inputs, mut overflowed } = mailbox;
     let stream_config = beginning.config.stream.clone();
-    let mut call = Call::inbound(beginning);
+    let (key, slot) = line;
+    let mut call = Call::inbound(key, beginning);
     let mut driver = Driver { wires, lane, slot, stream: None, stream_config };
     loop {
         while let Some(output) = call.poll_output() {
@@ -274,7 +265,8 @@ fn finished(wires: &Wires, cdr: &Cdr) {
         metrics::call_duration(&cdr.trunk, Duration::from_millis(cdr.times.duration_ms));
     }
     if let Some(media) = &cdr.media {
-        metrics::call_quality(&cdr.trunk, media.inward.jitter_ms / 1000.0, None, Some(media.mos.inward));
+        let round_trip = media.outward.round_trip_ms.map(|ms| Duration::from_secs_f64(ms.max(0.0) / 1000.0));
+        metrics::call_quality(&cdr.trunk, media.inward.jitter_ms / 1000.0, round_trip, media.mos.inward);
     }
     for stream in &cdr.streams {
         let host = stream.stream_url.as_deref().and_then(|url| stream::BotUrl::parse(url).ok());

@@ -20,6 +20,20 @@ pub(super) enum State {
     Over,
 }
 
+/// How far offer and answer are before the 200.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Early {
+    /// They are not exchanged without it, but for the answer in a 183 that it repeats.
+    #[default]
+    None,
+    /// Our offer went out in a reliable 183; its answer comes in the PRACK.
+    Offered,
+    /// The same, and the flow wants the 200 as soon as it is in.
+    AnswerAwaited,
+    /// Done.
+    Done,
+}
+
 /// One leg.
 #[derive(Debug)]
 pub(super) struct Leg {
@@ -43,8 +57,10 @@ pub(super) struct Leg {
     pub(super) spec: Option<RtpSpec>,
     /// Our SDP as last sent.
     pub(super) sdp: String,
-    /// An offer of ours waits for its answer in an ACK.
+    /// An offer of ours waits for its answer in an ACK, or in the PRACK of a 183.
     pub(super) offered: bool,
+    /// Offer and answer were exchanged in reliable answers before the 200, which then has none.
+    pub(super) early: Early,
     /// The peer holds us.
     pub(super) held: bool,
 }
@@ -64,6 +80,7 @@ impl Leg {
             spec: None,
             sdp: String::new(),
             offered: false,
+            early: Early::default(),
             held: false,
         }
     }

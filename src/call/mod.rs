@@ -38,10 +38,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use config::{Config, Identity, Privacy, Ring, Trunk, UuiDecode, UuiSource};
+pub use config::{Config, Dtmf, Identity, Privacy, Ring, Srtp, Trunk, UuiDecode, UuiSource};
 pub use input::Input;
 pub use output::{Opening, Output};
-pub use record::refused;
 pub use request::Request;
 
 use admission::{Admission, CallPermit};
@@ -97,8 +96,6 @@ struct Timers {
 /// What a call begins with.
 #[derive(Debug)]
 pub struct Beginning {
-    /// What its ports and mailbox are found by.
-    pub key: CallKey,
     /// Its name.
     pub sid: CallSid,
     /// When the INVITE came.
@@ -119,9 +116,9 @@ pub struct Beginning {
 
 impl Call {
     /// An inbound call that was let in. Its first output asks for an RTP port.
-    pub fn inbound(beginning: Beginning) -> Self {
-        let Beginning { key, sid, began, config, admission, mut entropy, incoming, parties, admitted } =
-            beginning;
+    /// `key` is what its ports and its mailbox are found by.
+    pub fn inbound(key: CallKey, beginning: Beginning) -> Self {
+        let Beginning { sid, began, config, admission, mut entropy, incoming, parties, admitted } = beginning;
         let trunk = &config.trunks[usize::from(incoming.trunk.0)]; // `intake::judge` found it there
         let record = Record::new(sid, began, &config.node, &trunk.name, &admitted, &parties, &incoming);
         let mut call = Self {
@@ -202,7 +199,7 @@ impl Call {
         let wanted = wiring::wiring(&wiring::Ports {
             caller: self.leg.open.then_some(self.leg.port),
             bot: self.stage.open_port(),
-            held: self.leg.held,
+            held: self.leg.held && !self.trunk().hold_passes,
         });
         for gone in self.links.difference(&wanted) {
             self.outputs.push_back(Output::Media(crate::media::Command::Unlink(*gone)));

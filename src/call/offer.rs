@@ -4,17 +4,32 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::Trunk;
 use super::leg::Leg;
-use crate::media::{G711, Latch, RtpSpec};
-use crate::sdp::{self, Agreed, Law, Order};
+use super::{Dtmf, Srtp, Trunk};
+use crate::media::{self, G711, Latch, RtpSpec};
+use crate::sdp::{self, Agreed, Crypto, Law, Master, Order, Suite};
+use crate::sip::Transport;
 
-/// What we can do on this trunk, audio at this address.
-pub(super) fn wish(trunk: &Trunk, local: SocketAddr) -> sdp::Wish {
+/// What we can do on this trunk, audio at this address, in a call that came over this transport.
+pub(super) fn wish(trunk: &Trunk, transport: Transport, local: SocketAddr) -> sdp::Wish {
     sdp::Wish {
         codecs: trunk.codecs.iter().map(|codec| law(*codec)).collect(),
         order: if trunk.local_order { Order::Local } else { Order::Offer },
+        srtp: encryption(trunk, transport),
+        telephone_event: trunk.dtmf != Dtmf::Info,
         ..sdp::Wish::new(local)
+    }
+}
+
+/// Keys are told over encrypted signalling only, unless the trunk says otherwise (reliability R-42).
+pub(super) fn encryption(trunk: &Trunk, transport: Transport) -> sdp::Srtp {
+    let safe = transport == Transport::Tls || trunk.srtp_without_tls;
+    match trunk.srtp {
+        Srtp::Off => sdp::Srtp::Off,
+        Srtp::Optional if safe => sdp::Srtp::Optional,
+        Srtp::Optional => sdp::Srtp::Off,
+        Srtp::Required if safe => sdp::Srtp::Required,
+        Srtp::Required => sdp::Srtp::Unsafe,
     }
 }
 
@@ -47,9 +62,17 @@ pub(super) fn spec(trunk: &Trunk, leg: &Leg, agreed: &Agreed) -> RtpSpec {
         timeout: if agreed.receive && !agreed.held { trunk.media_timeout } else { Duration::ZERO },
         rtcp_mux: agreed.rtcp_mux,
         rtcp: agreed.rtcp,
-        srtp: None,
-        inband_dtmf: false,
+        srtp: agreed.crypto.map(|crypto| Box::new(keys(crypto))),
+        inband_dtmf: trunk.dtmf == Dtmf::Inband,
     }
+}
+
+fn keys(crypto: Crypto) -> media::Srtp {
+    let key = |master: Master| {
+        let (key, salt) = master.split();
+        media::SrtpKey { short_tag: crypto.suite == Suite::Tag32, key, salt }
+    };
+    media::Srtp { send: key(crypto.send), receive: key(crypto.receive), mki: crypto.mki }
 }
 
 fn law(codec: G711) -> Law {

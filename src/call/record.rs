@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::cdr::{Began, Cdr, End, Media, Sip, StreamRecord, Times};
+use super::cdr::{Began, Cdr, Diverted, End, Media, Sip, StreamRecord, Times};
 use super::ending::Ending;
 use super::intake::{Admitted, Found, Parties};
 use super::refusal::Denied;
@@ -10,9 +10,16 @@ use super::stage::Stream;
 use super::verdict::Verdict;
 use super::{Config, cdr};
 use crate::ids::CallSid;
-use crate::media::{RtpCounts, StreamCounts};
+use crate::media::{RtpCounts, RtpSpec, StreamCounts};
 use crate::sip::Incoming;
+use crate::sip::message::header::diversion::{self, Diversion};
+use crate::sip::message::header::user_to_user::{self, UserToUser};
 use crate::stream::Outcome;
+
+/// Octets of a header field's value in the record.
+const MAX_TEXT: usize = 256;
+/// Entries of Diversion and History-Info in the record.
+const MAX_HISTORY: usize = 8;
 
 /// What is known of a call so far.
 #[derive(Debug)]
@@ -94,12 +101,7 @@ impl Record {
         }
     }
 
-    pub(super) fn close(
-        &mut self,
-        ending: &Ending,
-        spec: Option<(&'static str, u8)>,
-        leftover: Option<Stream>,
-    ) -> Cdr {
+    pub(super) fn close(&mut self, ending: &Ending, spec: Option<&RtpSpec>, leftover: Option<Stream>) -> Cdr {
         self.written = true;
         let unfinished = leftover
             .and_then(|stream| stream.outcome.map(|outcome| Finished { outcome, counts: stream.counts }));
@@ -111,8 +113,7 @@ impl Record {
         cdr.sip.code = cdr.sip.code.or(ending.code);
         cdr.sip.reason.clone_from(&ending.reason);
         cdr.end = End { by: ending.by, cause: ending.cause, detail: ending.detail.clone() };
-        cdr.media =
-            self.rtp.as_ref().zip(spec).map(|(counts, (codec, ptime))| Media::new(codec, ptime, counts));
+        cdr.media = self.rtp.as_ref().zip(spec).map(|(counts, spec)| Media::new(spec, counts));
         cdr.streams = self
             .finished
             .iter()
@@ -124,7 +125,7 @@ impl Record {
 }
 
 /// The record of a call that was refused before it began.
-pub fn refused(
+pub(super) fn refused(
     config: &Config,
     sid: CallSid,
     began: Began,
@@ -148,6 +149,40 @@ pub fn refused(
     cdr
 }
 
+/// What the INVITE says of itself and of where the call has been.
+fn signalling(incoming: &Incoming) -> Sip {
+    let invite = &incoming.invite;
+    let text = |name| invite.header(name).map(|value| clipped(&value));
+    let user_to_user = user_to_user::user_to_user(invite);
+    let diverted = |of: Diversion| Diverted {
+        from: clipped(&of.who.uri.user_part()),
+        reason: of.reason.map(|why| clipped(&why)),
+    };
+    Sip {
+        call_id: invite.call_id().to_string(),
+        peer: incoming.remote.to_string(),
+        transport: incoming.transport.as_str(),
+        user_agent: text("User-Agent"),
+        uui: text("X-UUI").or_else(|| text("User-to-User")),
+        ucid: user_to_user.iter().find_map(UserToUser::ucid),
+        genesys_call_uuid: text("X-Genesys-CallUUID"),
+        diversion: diversion::diversions(invite).into_iter().take(MAX_HISTORY).map(diverted).collect(),
+        history: diversion::history(invite)
+            .into_iter()
+            .take(MAX_HISTORY)
+            .map(|entry| clipped(entry.uri.as_str()))
+            .collect(),
+        code: None,
+        reason: None,
+    }
+}
+
+/// What others wrote stands in the record to this length, without control characters.
+fn clipped(text: &str) -> String {
+    let end = (0..=text.len().min(MAX_TEXT)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    text[..end].chars().filter(|c| !c.is_control()).collect()
+}
+
 fn blank(sid: CallSid, began: Began, node: &str, trunk: &str, parties: &Parties, incoming: &Incoming) -> Cdr {
     let wall = began.wall(began.at);
     Cdr {
@@ -161,14 +196,7 @@ fn blank(sid: CallSid, began: Began, node: &str, trunk: &str, parties: &Parties,
         from: parties.from.clone(),
         to: parties.to.clone(),
         custom_headers: parties.custom.iter().cloned().collect(),
-        sip: Sip {
-            call_id: incoming.invite.call_id().to_string(),
-            peer: incoming.remote.to_string(),
-            transport: incoming.transport.as_str(),
-            user_agent: incoming.invite.header("User-Agent").map(|agent| agent.into_owned()),
-            code: None,
-            reason: None,
-        },
+        sip: signalling(incoming),
         times: Times {
             invite: wall.clone(),
             ringing_ms: None,

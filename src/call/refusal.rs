@@ -19,6 +19,8 @@ pub enum Denied {
     Route(u16),
     /// The session description.
     Sdp(sdp::Refused),
+    /// Session-Expires is too short (RFC 4028 section 6).
+    Interval,
     /// A limit.
     Full(Full),
     /// No RTP port is free.
@@ -55,6 +57,7 @@ impl Denied {
             Self::NoRoute => "no_route",
             Self::Route(_) => "route_rejects",
             Self::Sdp(why) => why.cause(),
+            Self::Interval => "session_interval",
             Self::Full(which) => which.cause(),
             Self::NoPort => "no_rtp_port",
             Self::Bot { throttled: true, .. } => "throttled",
@@ -80,6 +83,7 @@ impl Denied {
             Self::Sdp(why) => {
                 Refusal { warning: why.warning(), ..with(why.status(), (why.status() == 488).then_some(65)) }
             }
+            Self::Interval => with(422, None), // signalling adds Min-SE
             Self::Full(Full::Draining) => {
                 Refusal { retry_after: Some(RetryAfter::Seconds(30)), ..with(503, Some(42)) }
             }

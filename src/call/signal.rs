@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::ending::Why;
-use super::leg::State;
-use super::{Call, Output, Request, offer};
+use super::leg::{Early, State};
+use super::refusal::Denied;
+use super::{Call, Dtmf, Output, Request, offer};
 use crate::media::{self, Counts};
 use crate::sdp;
 use crate::sip::{self, Body, Ended};
@@ -22,14 +23,15 @@ impl Call {
             sip::Event::Ended { how, .. } => self.leg_ended(now, how),
             sip::Event::Digit { digit, held, .. } => self.keyed(digit, held),
             // an inbound leg is neither answered nor makes progress by its peer
-            sip::Event::Acknowledged { .. } | sip::Event::Modified { .. } => {}
+            sip::Event::Acknowledged { body, .. } => self.acknowledged(now, body),
+            sip::Event::Modified { result, .. } => self.refreshed(result.ok().flatten()),
             sip::Event::Incoming(_) | sip::Event::Progress { .. } | sip::Event::Answered { .. } => {}
         }
     }
 
     /// A key that came by INFO; those in the media reach the bot with the audio, and the stream tells them apart.
     fn keyed(&mut self, digit: Digit, held: Duration) {
-        if self.stage.is_live() && self.ending.is_none() {
+        if self.stage.is_live() && self.ending.is_none() && self.trunk().dtmf != Dtmf::Rfc4733 {
             self.outputs.push_back(Output::Stream(stream::Command::Key { digit, held }));
         }
     }
@@ -42,32 +44,70 @@ impl Call {
         if !std::mem::take(&mut self.leg.offered) || self.ending.is_some() {
             return; // a body in this ACK is nobody's answer
         }
-        let accepted = body
-            .as_ref()
-            .ok_or(sdp::Refused::Absent)
-            .and_then(|body| sdp::accept(&body.bytes, &body.content_type, &self.leg.session));
-        match accepted {
+        match self.accepted(body.as_ref()) {
             Ok(agreed) => self.agreed(&agreed),
             Err(refused) if first => self.hang_up(now, Why::NoAnswer(refused)),
             Err(_) => {} // a re-INVITE never ends a call (sip-trunk.md section 12): it is as before
         }
     }
 
+    /// The PRACK of a 183 that held our offer brings its answer.
+    fn acknowledged(&mut self, now: Instant, body: Option<Body>) {
+        let wanted = self.leg.early == Early::AnswerAwaited;
+        if !matches!(self.leg.early, Early::Offered | Early::AnswerAwaited) || self.ending.is_some() {
+            return;
+        }
+        self.leg.early = Early::None;
+        if let Some(body) = body {
+            match self.accepted(Some(&body)) {
+                Ok(agreed) => {
+                    (self.leg.early, self.leg.offered) = (Early::Done, false);
+                    self.agreed(&agreed);
+                }
+                Err(refused) => return self.deny(now, &Denied::Sdp(refused)),
+            }
+        }
+        if wanted {
+            self.answer(now);
+        }
+    }
+
+    /// A refresh of the session offered what we sent last; the answer may move the caller's audio.
+    fn refreshed(&mut self, answer: Option<Body>) {
+        if let (Some(answer), true) = (answer, self.ending.is_none())
+            && let Ok(agreed) = self.accepted(Some(&answer))
+        {
+            self.agreed(&agreed); // one that cannot be used leaves the call as it is
+        }
+    }
+
+    fn accepted(&mut self, answer: Option<&Body>) -> Result<sdp::Agreed, sdp::Refused> {
+        let answer = answer.ok_or(sdp::Refused::Absent)?;
+        sdp::accept(&answer.bytes, &answer.content_type, &mut self.leg.session)
+    }
+
+    /// An offer in a re-INVITE, an UPDATE or a PRACK.
     fn reoffered(&mut self, body: Option<Body>) {
-        let (Some(wish), true) = (self.leg.wish.clone(), self.ending.is_none()) else { return };
+        if self.ending.is_some() {
+            return;
+        }
+        let Some(wish) = self.wish() else { return };
+        if self.leg.state == State::Waiting {
+            self.leg.early = Early::Done; // before the 200 only what reliable answers settled can be changed
+        }
         let Some(body) = body.filter(|body| !body.bytes.is_empty()) else {
             self.leg.sdp = sdp::offer(&mut self.leg.session, &wish);
             self.leg.offered = true;
             return self.accept();
         };
-        match sdp::answer(&body.bytes, &body.content_type, &wish) {
+        match sdp::answer(&body.bytes, &body.content_type, &wish, &self.leg.session) {
             Ok(answered) => {
                 self.leg.sdp = self.leg.session.render(&answered.sdp);
                 self.accept();
                 self.agreed(&answered.media);
             }
             Err(refused) => {
-                let refusal = super::refusal::Denied::Sdp(refused).refusal();
+                let refusal = Denied::Sdp(refused).refusal();
                 let leg = self.leg.id;
                 self.outputs.push_back(Output::Sip(sip::Command::Reject { leg, refusal }));
             }
@@ -82,6 +122,10 @@ impl Call {
     /// What was agreed takes effect at once.
     fn agreed(&mut self, agreed: &sdp::Agreed) {
         let spec = offer::spec(self.trunk(), &self.leg, agreed);
+        let transport = self.incoming.transport;
+        if spec.srtp.is_some() && transport != sip::Transport::Tls && !self.leg.open {
+            tracing::warn!(call = %self.sid, transport = transport.as_str(), "keys of SRTP were told in clear");
+        }
         let changed = self.leg.agree(spec.clone(), agreed.held);
         if !self.leg.open {
             self.open_port();

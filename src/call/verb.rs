@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::leg::{Early, State};
 use super::refusal::Denied;
 use super::{Call, Output, Ring, ending, offer};
 use crate::flow::{Fact, Verb};
@@ -31,8 +32,12 @@ impl Call {
     /// Asks for a socket that the caller's media can reach.
     pub(super) fn reserve(&mut self) {
         let (body, kind) = (self.incoming.invite.body(), self.incoming.invite.header("Content-Type"));
-        let media = sdp::media_addresses(body, kind.as_deref().unwrap_or_default(), sdp::Srtp::Off)
-            .unwrap_or_default();
+        let media = sdp::media_addresses(
+            body,
+            kind.as_deref().unwrap_or_default(),
+            offer::encryption(self.trunk(), self.incoming.transport),
+        )
+        .unwrap_or_default();
         let towards = media.into_iter().find(|ip| !ip.is_unspecified()).unwrap_or(self.incoming.remote.ip());
         self.outputs.push_back(Output::Reserve(towards));
     }
@@ -43,19 +48,21 @@ impl Call {
             return;
         }
         let local = offer::written(&self.config.advertise, reservation.local());
-        let wish = offer::wish(self.trunk(), local);
-        self.leg.wish = Some(wish.clone());
+        let wish = offer::wish(self.trunk(), self.incoming.transport, local);
+        self.leg.wish = Some(wish);
         self.leg.reservation = Some(reservation);
+        let Some(wish) = self.wish() else { return };
         let (body, kind) =
             (self.incoming.invite.body().to_vec(), self.incoming.invite.header("Content-Type"));
         if body.is_empty() {
             self.leg.sdp = sdp::offer(&mut self.leg.session, &wish);
             self.leg.offered = true;
         } else {
-            let answered = match sdp::answer(&body, kind.as_deref().unwrap_or_default(), &wish) {
-                Ok(answered) => answered,
-                Err(refused) => return self.deny(now, &Denied::Sdp(refused)),
-            };
+            let answered =
+                match sdp::answer(&body, kind.as_deref().unwrap_or_default(), &wish, &self.leg.session) {
+                    Ok(answered) => answered,
+                    Err(refused) => return self.deny(now, &Denied::Sdp(refused)),
+                };
             self.leg.agree(offer::spec(self.trunk(), &self.leg, &answered.media), answered.media.held);
             self.leg.sdp = self.leg.session.render(&answered.sdp);
         }
@@ -68,30 +75,46 @@ impl Call {
         let (status, body) = match ring {
             Ring::Nothing => return,
             // an unreliable 183 may not hold our offer (RFC 3262): with a late offer there is nothing to hear yet
-            Ring::EarlyMedia if !self.leg.offered => (183, Some(Body::sdp(self.leg.sdp.clone()))),
+            Ring::EarlyMedia if !self.leg.offered || self.incoming.reliable => {
+                (183, Some(Body::sdp(self.leg.sdp.clone())))
+            }
             Ring::EarlyMedia | Ring::Ringing => (180, None),
         };
         self.record.ringing(now);
         if status == 183 {
             self.open_port();
+            if self.leg.offered {
+                self.leg.early = Early::Offered;
+            }
         }
         self.outputs.push_back(Output::Sip(sip::Command::Progress { leg: self.leg.id, status, body }));
     }
 
     /// 200, and audio from now on.
-    fn answer(&mut self, now: Instant) {
-        if self.leg.state != super::leg::State::Waiting {
+    pub(super) fn answer(&mut self, now: Instant) {
+        if self.leg.state != State::Waiting {
             return;
         }
-        self.leg.state = super::leg::State::Answered;
+        if matches!(self.leg.early, Early::Offered | Early::AnswerAwaited) {
+            self.leg.early = Early::AnswerAwaited; // no 200 before the PRACK of an offer (RFC 3262 section 3)
+            return;
+        }
+        self.leg.state = State::Answered;
         self.record.answered(now);
         telemetry::metrics::call_set_up(&self.trunk().name, self.record.since_invite(now), true);
         self.timers.max_call = Some(now + self.trunk().max_call);
         self.open_port(); // before the 200: nothing the peer sends on it may find no one
-        let body = Some(Body::sdp(self.leg.sdp.clone()));
+        let body = (self.leg.early != Early::Done).then(|| Body::sdp(self.leg.sdp.clone()));
         self.outputs.push_back(Output::Sip(sip::Command::Answer { leg: self.leg.id, body }));
         self.raise();
         self.tell(now, Fact::Answered);
+    }
+
+    /// What we can do, with a key to spare; known once a socket is reserved.
+    pub(super) fn wish(&mut self) -> Option<sdp::Wish> {
+        let mut wish = self.leg.wish.clone()?;
+        self.entropy.fill(&mut wish.secret.0);
+        Some(wish)
     }
 
     /// Opens the leg's port in the engine once it is known what was agreed.

@@ -67,6 +67,8 @@ impl Verdict {
 fn ending(cause: &'static str) -> Option<Finding> {
     let (side, text) = match cause {
         "ack_timeout" => (Side::Pbx, "the PBX never acknowledged the answer"),
+        "prack_timeout" => (Side::Pbx, "the PBX never acknowledged the ringing it asked to be told reliably"),
+        "session_expired" => (Side::Pbx, "the PBX did not refresh the session"),
         "media_timeout" => (Side::Network, "no RTP came from the PBX"),
         "internal" => (Side::Streamkit, "a fault of ours ended the call"),
         "no_rtp_port" | "limit_calls" | "limit_rate" => (Side::Streamkit, "the node was full"),
@@ -118,12 +120,15 @@ fn silent(media: &Media) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::RtpCounts;
+    use crate::media::{G711, RtpCounts, RtpSpec};
+
+    fn media(counts: &RtpCounts) -> Media {
+        Media::new(&RtpSpec::new(([192, 0, 2, 1], 4000).into(), G711::Mu), counts)
+    }
 
     #[test]
     fn a_good_call_is_nobody_s_fault() {
-        let media =
-            Media::new("PCMU", 20, &RtpCounts { packets_in: 500, packets_out: 500, ..RtpCounts::default() });
+        let media = media(&RtpCounts { packets_in: 500, packets_out: 500, ..RtpCounts::default() });
         let verdict = Verdict::of("bye", Some(&media), &[]);
         assert_eq!((verdict.side, verdict.findings.len()), (Side::None, 0));
     }
@@ -131,7 +136,7 @@ mod tests {
     #[test]
     fn loss_is_the_network_s() {
         let counts = RtpCounts { packets_in: 969, lost: 31, longest_gap_ms: 160, ..RtpCounts::default() };
-        let verdict = Verdict::of("bye", Some(&Media::new("PCMU", 20, &counts)), &[]);
+        let verdict = Verdict::of("bye", Some(&media(&counts)), &[]);
         assert_eq!(
             (verdict.side, verdict.text.as_str()),
             (Side::Network, "3.1 % lost from the PBX, longest gap 160 ms")
@@ -141,7 +146,7 @@ mod tests {
     #[test]
     fn a_mute_pbx_is_noticed() {
         let counts = RtpCounts { packets_out: 500, ..RtpCounts::default() };
-        let verdict = Verdict::of("media_timeout", Some(&Media::new("PCMU", 20, &counts)), &[]);
+        let verdict = Verdict::of("media_timeout", Some(&media(&counts)), &[]);
         assert_eq!(verdict.findings.len(), 2);
     }
 }

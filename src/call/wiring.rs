@@ -13,7 +13,7 @@ pub struct Ports {
     pub caller: Option<PortId>,
     /// The bot's stream.
     pub bot: Option<PortId>,
-    /// The caller has put us on hold: the bot hears silence, and what it says runs on unheard
+    /// The caller has put us on hold, and the bot hears silence meanwhile; what it says runs on unheard
     /// (sip-trunk.md section 12).
     pub held: bool,
 }

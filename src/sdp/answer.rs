@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use super::codec::Coding;
-use super::describe::{Audio, Description, OwnLine};
+use super::describe::{Audio, Description, Keys, OwnLine};
 use super::read::{Line, Remote};
-use super::terms::{Terms, speaks};
-use super::{Agreed, Law, Order, Refused, Srtp, Wish, body};
+use super::terms::{Terms, keyed};
+use super::{Agreed, Law, Order, Refused, Session, Srtp, Wish, body};
 
 /// An offer that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,30 +19,35 @@ pub struct Answered {
 
 /// Answers the offer in `body`: the first usable audio line is taken, every other line is answered in its place
 /// with port 0. The same for an INVITE, a re-INVITE and an UPDATE; what changed (hold, resume, address, codec) is
-/// what differs in `media`.
+/// what differs in `media`. `session` tells which key of ours the peer knows.
 ///
 /// # Errors
 /// What to refuse with; in a dialog nothing has changed then. `Absent` means that an offer of ours is wanted:
 /// [`body::extract`] tells it beforehand.
-pub fn answer(body: &[u8], content_type: &str, wish: &Wish) -> Result<Answered, Refused> {
+pub fn answer(body: &[u8], content_type: &str, wish: &Wish, session: &Session) -> Result<Answered, Refused> {
     let offer = read(body, content_type)?;
-    let (place, line, (terms, (law, number))) = first_usable(&offer, |line| {
-        speaks(line, wish.srtp)?;
+    let (place, line, (terms, (law, number), theirs)) = first_usable(&offer, |line| {
+        let keyed = keyed(line, wish.srtp)?;
         let terms = Terms::of(line, wish.local.ip(), true)?;
         let codec = choose(line, &wish.codecs, wish.order).ok_or(Refused::NoCodec)?;
-        Ok((terms, codec))
+        Ok((terms, codec, keyed))
     })?;
 
     let direction = terms.direction(wish.direction);
     let events = line.telephone_event().filter(|_| wish.telephone_event);
-    let media =
-        Agreed { telephone_event: events.map(|(number, _)| number), ..terms.agreed(law, number, direction) };
+    let ours = theirs.as_ref().map(|theirs| theirs.in_answer(session.key_for(theirs.master, wish.secret)));
+    let media = Agreed {
+        telephone_event: events.map(|(number, _)| number),
+        crypto: theirs.as_ref().zip(ours.as_ref()).map(|(theirs, ours)| theirs.with(ours)),
+        ..terms.agreed(law, number, direction)
+    };
     let audio = Audio {
         formats: vec![(law, number)],
         events,
         ptime_ms: media.ptime_ms,
         direction,
         rtcp_mux: media.rtcp_mux,
+        keys: ours.map(|ours| Keys { ours, theirs: theirs.map(|theirs| theirs.master) }),
     };
     let mut lines: Vec<OwnLine> = offer.lines().map(|line| off(&line)).collect();
     if let Some(taken) = lines.get_mut(place) {
@@ -59,7 +64,7 @@ pub fn answer(body: &[u8], content_type: &str, wish: &Wish) -> Result<Answered, 
 pub fn media_addresses(body: &[u8], content_type: &str, srtp: Srtp) -> Result<Vec<IpAddr>, Refused> {
     let offer = read(body, content_type)?;
     let usable = |line: &Line<'_>| {
-        speaks(line, srtp)?;
+        keyed(line, srtp)?;
         let ip = line.address()?;
         choose(line, &[Law::Mu, Law::A], Order::Offer).map(|_| ip).ok_or(Refused::NoCodec)
     };
@@ -121,7 +126,7 @@ mod tests {
 
     fn with(wish: &Wish, lines: &str) -> Result<(Agreed, String), Refused> {
         let body = format!("v=0\nc=IN IP4 192.0.2.1\n{lines}");
-        let answered = answer(body.as_bytes(), "application/sdp", wish)?;
+        let answered = answer(body.as_bytes(), "application/sdp", wish, &Session::new(1))?;
         Ok((answered.media, Session::new(1).render(&answered.sdp)))
     }
 

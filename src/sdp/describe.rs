@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use super::codec::Events;
+use super::crypto::{Keyed, Master};
 use super::{Direction, Law};
 
 /// What we are about to send; [`super::Session::render`] writes it.
@@ -34,6 +35,15 @@ pub(super) struct Audio {
     pub(super) ptime_ms: u8,
     pub(super) direction: Direction,
     pub(super) rtcp_mux: bool,
+    /// Our key and, once it is known, theirs: RTP/SAVP.
+    pub(super) keys: Option<Keys>,
+}
+
+/// The key we tell, and the one that it was told for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Keys {
+    pub(super) ours: Keyed,
+    pub(super) theirs: Option<Master>,
 }
 
 impl Description {
@@ -70,7 +80,8 @@ impl Audio {
         let numbers =
             self.formats.iter().map(|&(_, number)| number).chain(self.events.map(|(number, _)| number));
         let numbers: String = numbers.map(|number| format!(" {number}")).collect();
-        put(text, format_args!("m=audio {port} RTP/AVP{numbers}"));
+        let profile = if self.keys.is_some() { "SAVP" } else { "AVP" };
+        put(text, format_args!("m=audio {port} RTP/{profile}{numbers}"));
         for (law, number) in &self.formats {
             put(text, format_args!("a=rtpmap:{number} {}/8000", law.name()));
         }
@@ -82,6 +93,9 @@ impl Audio {
         put(text, format_args!("a={}", self.direction.name()));
         if self.rtcp_mux {
             put(text, format_args!("a=rtcp-mux"));
+        }
+        if let Some(keys) = &self.keys {
+            put(text, format_args!("a=crypto:{}", keys.ours));
         }
     }
 }

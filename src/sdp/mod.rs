@@ -18,6 +18,7 @@ pub mod address;
 mod answer;
 pub mod body;
 pub mod codec;
+pub mod crypto;
 pub mod describe;
 pub mod hold;
 mod offer;
@@ -37,6 +38,7 @@ use std::net::SocketAddr;
 pub use answer::{Answered, answer, media_addresses};
 pub use body::extract;
 pub use codec::Law;
+pub use crypto::{Crypto, Master, Suite};
 pub use describe::Description;
 pub use hold::Direction;
 pub use offer::{accept, offer};
@@ -59,15 +61,12 @@ pub enum Srtp {
     /// RTP/AVP only; `a=crypto` lines are passed over.
     #[default]
     Off,
-}
-
-impl Srtp {
-    /// Whether a line of this profile can be taken.
-    pub fn speaks(self, profile: &str) -> bool {
-        match self {
-            Self::Off => profile.eq_ignore_ascii_case("RTP/AVP"),
-        }
-    }
+    /// Answered as it is offered; our own offers are plain until the dialog is encrypted.
+    Optional,
+    /// RTP/SAVP only.
+    Required,
+    /// It is required, and no key may be told over the transport of this call (reliability R-42): nothing is taken.
+    Unsafe,
 }
 
 /// What we can and want to do.
@@ -79,6 +78,8 @@ pub struct Wish {
     pub order: Order,
     /// Encryption.
     pub srtp: Srtp,
+    /// The next key of ours, drawn anew for each offer and answer; taken when one is needed.
+    pub secret: Master,
     /// Keys by RFC 4733. False on trunks that want them by INFO or in band: telephone-event is then left out.
     pub telephone_event: bool,
     /// What we ourselves want of the audio; anything but `SendRecv` is a hold by us.
@@ -94,6 +95,7 @@ impl Wish {
             codecs: vec![Law::Mu, Law::A],
             order: Order::default(),
             srtp: Srtp::default(),
+            secret: Master([0; 30]),
             telephone_event: true,
             direction: Direction::SendRecv,
             local,
@@ -127,6 +129,8 @@ pub struct Agreed {
     pub send: bool,
     /// We expect audio.
     pub receive: bool,
+    /// Keys, when it is RTP/SAVP.
+    pub crypto: Option<Crypto>,
     /// The peer holds us: it wants no audio of ours. True as well when it only says so because our own offer
     /// asked for none.
     pub held: bool,

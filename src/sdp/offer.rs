@@ -1,9 +1,10 @@
 //! Our offers and the answers to them (RFC 3264 §5 and §7, sip-trunk.md section 10).
 
 use super::codec::{Coding, Events};
-use super::describe::{Audio, Description, OwnLine};
+use super::crypto::Keyed;
+use super::describe::{Audio, Description, Keys, OwnLine};
 use super::read::Remote;
-use super::terms::{Terms, speaks};
+use super::terms::{Terms, keyed};
 use super::{Agreed, Law, Refused, Session, Srtp, Wish, body, ptime};
 
 /// An offer of all we can do, as it is to be sent: to an INVITE or re-INVITE without SDP, in a call of ours, or
@@ -17,6 +18,7 @@ pub fn offer(session: &mut Session, wish: &Wish) -> String {
         ptime_ms: ptime::USUAL,
         direction: wish.direction,
         rtcp_mux: false,
+        keys: keys(session, wish),
     });
     let mut lines = session.lines().to_vec();
     match lines.iter_mut().find(|line| matches!(line, OwnLine::Audio(_))) {
@@ -26,29 +28,55 @@ pub fn offer(session: &mut Session, wish: &Wish) -> String {
     session.render(&Description { local: wish.local, lines, bound: 0 })
 }
 
+/// An offer is plain unless encryption is required or the dialog is encrypted already: a peer without it would refuse
+/// the whole call (sip-trunk.md section 11.6).
+fn keys(session: &Session, wish: &Wish) -> Option<Keys> {
+    let known = session.keys();
+    match wish.srtp {
+        Srtp::Required => {}
+        Srtp::Optional if known.is_some() => {}
+        Srtp::Off | Srtp::Optional | Srtp::Unsafe => return None,
+    }
+    let ours = Keyed::offered(known.map_or(wish.secret, |keys| keys.ours.master));
+    Some(Keys { ours, theirs: known.and_then(|keys| keys.theirs) })
+}
+
 /// The answer to the offer that `session` sent last: from an ACK, a PRACK or a response.
 ///
 /// # Errors
 /// The answer cannot be used: the call ends with BYE and `SIP;cause=488` after the ACK, or is as before when the
 /// offer was made in a dialog that is up. `Absent` when there is no description at all.
-pub fn accept(body: &[u8], content_type: &str, session: &Session) -> Result<Agreed, Refused> {
+pub fn accept(body: &[u8], content_type: &str, session: &mut Session) -> Result<Agreed, Refused> {
     let answer = Remote::read(body::extract(body, content_type)?.ok_or(Refused::Absent)?)?;
     let sent = session.description().ok_or(Refused::NoAudio)?;
     let (place, ours) = sent.audio().ok_or(Refused::NoAudio)?;
     // Lines beyond those of the offer are passed over.
     let line = answer.lines().nth(place).filter(|line| line.is_live_audio()).ok_or(Refused::NoAudio)?;
-    speaks(&line, Srtp::Off)?;
+    let crypto = match &ours.keys {
+        None => keyed(&line, Srtp::Off).map(|_| None)?,
+        Some(Keys { ours, .. }) => {
+            let theirs = keyed(&line, Srtp::Required)?;
+            let ours_told = |theirs: &Keyed| (&theirs.tag, theirs.suite) == (&ours.tag, ours.suite);
+            Some(theirs.filter(ours_told).ok_or(Refused::NoKey)?.with(ours))
+        }
+    };
     let terms = Terms::of(&line, sent.local.ip(), ours.rtcp_mux)?;
     let (law, number) = first_of(line.formats(), &ours.formats).ok_or(Refused::NoCodec)?;
 
+    let agreed = terms.agreed(law, number, terms.direction(ours.direction));
     let theirs = line.telephone_event().map(|(number, _)| number);
     let events = ours.events.and_then(|(own, _)| theirs.map(|theirs| (own, theirs)));
-    Ok(Agreed {
+    let agreed = Agreed {
         also: ours.formats.iter().copied().find(|&(other, _)| other != law),
+        crypto,
         telephone_event: events.map(|(_, theirs)| theirs),
         telephone_event_also: events.and_then(|(own, theirs)| (own != theirs).then_some(own)),
-        ..terms.agreed(law, number, terms.direction(ours.direction))
-    })
+        ..agreed
+    };
+    if let Some(crypto) = crypto {
+        session.learn(crypto.receive);
+    }
+    Ok(agreed)
 }
 
 /// The first codec of the answer that stood in the offer, under the answer's number.
@@ -78,7 +106,7 @@ mod tests {
 
     fn accepted(lines: &str) -> Result<Agreed, Refused> {
         let body = format!("v=0\nc=IN IP4 192.0.2.1\n{lines}");
-        accept(body.as_bytes(), "application/sdp", &offered())
+        accept(body.as_bytes(), "application/sdp", &mut offered())
     }
 
     #[test]
@@ -136,9 +164,9 @@ mod tests {
         ] {
             assert_eq!(accepted(lines), Err(refused), "{lines}");
         }
-        assert_eq!(accept(b"", "", &offered()), Err(Refused::Absent));
+        assert_eq!(accept(b"", "", &mut offered()), Err(Refused::Absent));
         assert_eq!(
-            accept(b"v=0\nc=IN IP4 192.0.2.1\nm=audio 4 RTP/AVP 0", "", &Session::new(1)),
+            accept(b"v=0\nc=IN IP4 192.0.2.1\nm=audio 4 RTP/AVP 0", "", &mut Session::new(1)),
             Err(Refused::NoAudio)
         );
     }
@@ -148,12 +176,12 @@ mod tests {
         let theirs = b"v=0\nc=IN IP4 192.0.2.1\nm=image 4002 udptl t38\nm=audio 4000 RTP/AVP 8 101 96\n\
                        a=rtpmap:101 opus/48000/2\na=rtpmap:96 telephone-event/8000";
         let mut session = Session::new(9);
-        session.render(&answer(theirs, "", &wish()).unwrap().sdp);
+        session.render(&answer(theirs, "", &wish(), &Session::new(1)).unwrap().sdp);
         let text = offer(&mut session, &wish());
         assert!(text.contains("m=image 0 udptl t38\r\nm=audio 40000 RTP/AVP 0 8 96\r\n"), "{text}");
         assert!(text.starts_with("v=0\r\no=- 9 2 "));
         let reply = b"v=0\nc=IN IP4 192.0.2.1\nm=image 0 udptl t38\nm=audio 5000 RTP/AVP 0 96\na=rtpmap:96 telephone-event/8000";
-        let media = accept(reply, "", &session).unwrap();
+        let media = accept(reply, "", &mut session).unwrap();
         assert_eq!((media.remote.port(), media.law, media.telephone_event), (5000, Law::Mu, Some(96)));
     }
 
@@ -161,7 +189,7 @@ mod tests {
     fn a_number_the_peer_uses_otherwise_is_not_taken_for_keys() {
         let theirs = b"v=0\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 0 101 96\na=rtpmap:101 opus/48000/2\na=rtpmap:96 G726-32/8000";
         let mut session = Session::new(9);
-        session.render(&answer(theirs, "", &wish()).unwrap().sdp);
+        session.render(&answer(theirs, "", &wish(), &Session::new(1)).unwrap().sdp);
         assert!(offer(&mut session, &wish()).contains("m=audio 40000 RTP/AVP 0 8 97\r\n"));
     }
 
@@ -171,7 +199,7 @@ mod tests {
         let held = offer(&mut session, &Wish { direction: Direction::SendOnly, ..wish() });
         assert!(held.contains("o=- 9 2 ") && held.contains("a=sendonly\r\n"));
         let media =
-            accept(b"v=0\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 0\na=recvonly", "", &session).unwrap();
+            accept(b"v=0\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 0\na=recvonly", "", &mut session).unwrap();
         assert_eq!((media.send, media.receive), (true, false));
         assert!(offer(&mut session, &wish()).contains("o=- 9 3 "));
     }

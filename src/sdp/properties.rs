@@ -90,7 +90,7 @@ proptest! {
 
     #[test]
     fn an_answer_has_the_offers_lines_and_nothing_the_offer_lacks(text in text(), wish in wish()) {
-        let Ok(answered) = answer(text.as_bytes(), "application/sdp", &wish) else { return Ok(()) };
+        let Ok(answered) = answer(text.as_bytes(), "application/sdp", &wish, &Session::new(1)) else { return Ok(()) };
         let mut session = Session::new(1);
         let written = session.render(&answered.sdp);
         let (offered, ours) = (lines(&text), lines(&written));
@@ -113,11 +113,11 @@ proptest! {
 
     #[test]
     fn an_answer_can_be_read_back_by_who_offered(text in text(), wish in wish()) {
-        let Ok(answered) = answer(text.as_bytes(), "application/sdp", &wish) else { return Ok(()) };
+        let Ok(answered) = answer(text.as_bytes(), "application/sdp", &wish, &Session::new(1)) else { return Ok(()) };
         let mut session = Session::new(1);
         let written = session.render(&answered.sdp);
         let far = Wish::new("192.0.2.201:40002".parse().unwrap());
-        let back = answer(written.as_bytes(), "", &far).unwrap().media;
+        let back = answer(written.as_bytes(), "", &far, &Session::new(1)).unwrap().media;
         prop_assert_eq!(back.remote, wish.local);
         prop_assert_eq!((back.law, back.payload_type), (answered.media.law, answered.media.payload_type));
         prop_assert_eq!(back.telephone_event, answered.media.telephone_event);
@@ -130,7 +130,7 @@ proptest! {
         let mut session = Session::new(7);
         let mut last: Option<String> = None;
         for text in offers {
-            let Ok(answered) = answer(text.as_bytes(), "application/sdp", &wish) else { continue };
+            let Ok(answered) = answer(text.as_bytes(), "application/sdp", &wish, &Session::new(1)) else { continue };
             let written = session.render(&answered.sdp);
             prop_assert_eq!(&session.render(&answered.sdp), &written);
             if let Some(last) = last.replace(written.clone()) {
@@ -142,7 +142,7 @@ proptest! {
 
     #[test]
     fn an_offer_in_a_dialog_keeps_its_lines(text in text(), wish in wish()) {
-        let Ok(answered) = answer(text.as_bytes(), "application/sdp", &wish) else { return Ok(()) };
+        let Ok(answered) = answer(text.as_bytes(), "application/sdp", &wish, &Session::new(1)) else { return Ok(()) };
         let mut session = Session::new(7);
         let before = lines(&session.render(&answered.sdp));
         let wish = Wish { direction: Direction::SendOnly, ..wish };
@@ -155,7 +155,7 @@ proptest! {
     fn an_answer_to_our_offer_is_taken_or_refused_without_panic(text in text(), wish in wish()) {
         let mut session = Session::new(7);
         let _ = offer(&mut session, &wish);
-        if let Ok(agreed) = accept(text.as_bytes(), "application/sdp", &session) {
+        if let Ok(agreed) = accept(text.as_bytes(), "application/sdp", &mut session) {
             prop_assert!(wish.codecs.contains(&agreed.law));
             prop_assert!(agreed.also.is_none_or(|(law, _)| law != agreed.law));
             prop_assert!(agreed.telephone_event.is_none() || wish.telephone_event);

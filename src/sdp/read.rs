@@ -90,6 +90,15 @@ impl<'a> Line<'a> {
         self.own(name).or_else(|| values(&self.session.attributes, name).next())
     }
 
+    /// The values of an attribute of the line; of the session when the line has none.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        let attributes = match self.own(name) {
+            Some(_) => &self.media.attributes,
+            None => &self.session.attributes,
+        };
+        values(attributes, name)
+    }
+
     /// The value of an attribute of the line itself.
     pub fn own(&self, name: &str) -> Option<&'a str> {
         values(&self.media.attributes, name).next()

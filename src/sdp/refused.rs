@@ -24,6 +24,12 @@ pub enum Refused {
     /// Audio, but not as RTP/AVP.
     #[error("audio is offered with a profile we do not speak")]
     Profile,
+    /// RTP/SAVP without a crypto line that we can do.
+    #[error("no usable key for SRTP")]
+    NoKey,
+    /// SRTP is required, and the signalling is not encrypted.
+    #[error("SRTP is required, and its keys may not be told over this transport")]
+    Unsafe,
     /// Audio, but neither PCMU nor PCMA of ours.
     #[error("no codec in common")]
     NoCodec,
@@ -50,6 +56,8 @@ impl Refused {
             | Self::Limit(_)
             | Self::NoAudio
             | Self::Profile
+            | Self::NoKey
+            | Self::Unsafe
             | Self::NoCodec
             | Self::Address
             | Self::Family
@@ -60,7 +68,9 @@ impl Refused {
     /// Code and text of the Warning header field (RFC 3261 §20.43).
     pub const fn warning(self) -> Option<(u16, &'static str)> {
         match self {
-            Self::NoAudio | Self::Profile | Self::Absent => Some((304, "Media type not available")),
+            Self::NoAudio | Self::Profile | Self::NoKey | Self::Unsafe | Self::Absent => {
+                Some((304, "Media type not available"))
+            }
             Self::NoCodec => Some((305, "Incompatible media format")),
             Self::Address | Self::Family => Some((301, "Incompatible network address formats")),
             Self::Multicast => Some((330, "Multicast not available")),
@@ -86,6 +96,8 @@ impl Refused {
             Self::Limit(_) => "sdp_limit",
             Self::NoAudio => "no_audio",
             Self::Profile => "rtp_profile",
+            Self::NoKey => "srtp_key",
+            Self::Unsafe => "srtp_without_tls",
             Self::NoCodec => "no_codec",
             Self::Address => "media_address",
             Self::Family => "media_family",

@@ -1,7 +1,8 @@
 //! Our side of a dialog's descriptions: the o= line, its version, and the order of the m= lines.
 
 use super::Description;
-use super::describe::OwnLine;
+use super::crypto::Master;
+use super::describe::{Audio, Keys, OwnLine};
 
 /// Payload type of telephone-event in our offers, unless the peer uses it for something else.
 const EVENTS: u8 = 101;
@@ -53,6 +54,26 @@ impl Session {
         self.sent.as_ref().map(|sent| sent.text.as_str())
     }
 
+    /// The keys of the description sent last.
+    pub(super) fn keys(&self) -> Option<&Keys> {
+        self.description()?.audio()?.1.keys.as_ref()
+    }
+
+    /// The peer answered our offer with this key.
+    pub(super) fn learn(&mut self, theirs: Master) {
+        let lines = self.sent.as_mut().map(|sent| sent.description.lines.iter_mut());
+        for line in lines.into_iter().flatten() {
+            if let OwnLine::Audio(Audio { keys: Some(keys), .. }) = line {
+                keys.theirs = Some(theirs);
+            }
+        }
+    }
+
+    /// Our key for a peer whose key is `theirs`: the one it knows while its own is the same, else a fresh one.
+    pub(super) fn key_for(&self, theirs: Master, fresh: Master) -> Master {
+        self.keys().filter(|keys| keys.theirs == Some(theirs)).map_or(fresh, |keys| keys.ours.master)
+    }
+
     pub(super) fn description(&self) -> Option<&Description> {
         self.sent.as_ref().map(|sent| &sent.description)
     }
@@ -78,7 +99,7 @@ mod tests {
     fn origin(session: &mut Session, port: u16, attribute: &str) -> String {
         let wish = Wish::new(([192, 0, 2, 200], port).into());
         let body = format!("v=0\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 0\na={attribute}");
-        let text = session.render(&answer(body.as_bytes(), "", &wish).unwrap().sdp);
+        let text = session.render(&answer(body.as_bytes(), "", &wish, session).unwrap().sdp);
         assert_eq!(session.last(), Some(text.as_str()));
         text.lines().nth(1).unwrap().to_owned()
     }

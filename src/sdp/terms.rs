@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::crypto::Keyed;
 use super::read::Line;
 use super::{Agreed, Direction, Law, Refused, Srtp, address, ptime};
 
@@ -55,6 +56,7 @@ impl Terms {
             also: None,
             telephone_event: None,
             telephone_event_also: None,
+            crypto: None,
             ptime_ms: self.ptime_ms,
             send: direction.sends(),
             receive: direction.listens(),
@@ -63,7 +65,23 @@ impl Terms {
     }
 }
 
-/// Refuses a line of a profile we do not speak.
-pub(super) fn speaks(line: &Line<'_>, srtp: Srtp) -> Result<(), Refused> {
-    srtp.speaks(&line.media.proto).then_some(()).ok_or(Refused::Profile)
+/// The key of a line whose profile we take; none when it is plain.
+///
+/// # Errors
+/// `Profile`, `NoKey` or `Unsafe`.
+pub(super) fn keyed(line: &Line<'_>, srtp: Srtp) -> Result<Option<Keyed>, Refused> {
+    let (plain, secret) = match srtp {
+        Srtp::Off => (true, false),
+        Srtp::Optional => (true, true),
+        Srtp::Required => (false, true),
+        Srtp::Unsafe => return Err(Refused::Unsafe),
+    };
+    let profile = |name| line.media.proto.eq_ignore_ascii_case(name);
+    if plain && profile("RTP/AVP") {
+        return Ok(None);
+    }
+    if secret && profile("RTP/SAVP") {
+        return Keyed::first(line).map(Some).ok_or(Refused::NoKey);
+    }
+    Err(Refused::Profile)
 }

@@ -8,7 +8,7 @@ const V4: &str = "192.0.2.200:40000";
 
 fn answered(body: &str, content_type: &str, local: &str) -> Result<(Agreed, String), Refused> {
     let wish = Wish::new(local.parse().unwrap());
-    let answered = answer(body.as_bytes(), content_type, &wish)?;
+    let answered = answer(body.as_bytes(), content_type, &wish, &Session::new(1))?;
     let text = Session::new(42).render(&answered.sdp);
     assert!(text.len() < 400, "{} octets", text.len());
     Ok((answered.media, text))
@@ -38,6 +38,7 @@ fn media(remote: &str, law: Law, telephone_event: Option<u8>) -> Agreed {
         also: None,
         telephone_event,
         telephone_event_also: None,
+        crypto: None,
         ptime_ms: 20,
         send: true,
         receive: true,

@@ -12,11 +12,13 @@
 //!
 //! What it deliberately does not know: what a body says, which number leads where, what a call is.
 
+pub mod auth;
 pub(crate) mod dialog;
 pub mod endpoint;
 pub mod hop;
 pub mod io;
 pub mod message;
+pub mod target;
 pub(crate) mod transaction;
 
 use std::net::{IpAddr, SocketAddr};
@@ -26,7 +28,7 @@ use ipnet::IpNet;
 
 use crate::ids::{LegId, TrunkId};
 use crate::units::Digit;
-pub use endpoint::{Endpoint, Input, Load, Output};
+pub use endpoint::{Endpoint, Input, Load, Output, TargetState};
 pub use hop::{Hop, Way};
 use message::Message;
 pub use transaction::Octets;
@@ -75,6 +77,8 @@ pub struct Config {
     pub max_transactions: usize,
     /// Address or name written in Contact and Via in place of our own.
     pub advertise: Option<String>,
+    /// A peer that is asked who it is may answer in MD5 (reliability R-24).
+    pub digest_md5: bool,
 }
 
 impl Default for Config {
@@ -87,6 +91,7 @@ impl Default for Config {
             source_requests_per_second: 2000,
             max_transactions: 20_000,
             advertise: None,
+            digest_md5: true,
         }
     }
 }
@@ -119,6 +124,9 @@ pub struct Trunk {
     pub session_timer: Duration,
     /// Who may send, on top of the address (reliability R-24); empty: nobody is challenged.
     pub digest_users: Vec<Credentials>,
+    /// Names one of which a certificate of its peers has to be for: as clients (reliability R-23; empty: any
+    /// certificate will do), and as servers, besides those of its targets.
+    pub tls_names: Vec<String>,
     /// Between two OPTIONS of ours to each target; zero: none.
     pub options_ping: Duration,
     /// 3xx are followed, at most 3, to hosts of the trunk.
@@ -137,6 +145,7 @@ impl Trunk {
             nat_contact: true,
             session_timer: Duration::from_secs(1800),
             digest_users: Vec::new(),
+            tls_names: Vec::new(),
             options_ping: Duration::from_secs(30),
             follow_redirect: false,
         }
@@ -169,6 +178,23 @@ impl Target {
     /// Its address, when it is written as one.
     pub fn ip(&self) -> Option<IpAddr> {
         self.host.parse().ok().map(|ip: IpAddr| ip.to_canonical())
+    }
+}
+
+/// `host[:port]` with `;transport=` where one is named, as in the configuration.
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]", self.host)?,
+            false => f.write_str(&self.host)?,
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        match self.transport {
+            Some(transport) => write!(f, ";transport={}", transport.as_str()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -297,8 +323,10 @@ pub struct Dial {
     pub headers: Vec<(String, String)>,
     /// SDP offer; absent: one is asked for, and `Event::Answered` brings it.
     pub body: Option<Body>,
-    /// It rings no longer than this: CANCEL.
+    /// It rings no longer than this, all tries together: CANCEL, and `Ended::Refused` with 408.
     pub ring_limit: Duration,
+    /// For a challenge; absent: those of the trunk's target that is called.
+    pub credentials: Option<Credentials>,
 }
 
 /// Where a call of ours goes.
@@ -371,14 +399,14 @@ pub enum Event {
         /// SDP in the ACK (late offer).
         body: Option<Body>,
     },
-    /// SDP in the PRACK of a reliable 183 that held our offer: its answer. The PRACK has been answered.
+    /// The PRACK of a reliable 183 that held our offer, with its answer. It has been answered itself.
     Acknowledged {
         /// The leg.
         leg: LegId,
-        /// The SDP answer.
+        /// The SDP answer; absent: there was none, and the 200 offers again.
         body: Option<Body>,
     },
-    /// `Modify` is done.
+    /// `Modify` is done, or a re-INVITE that refreshed the session by itself brought an answer.
     Modified {
         /// The leg.
         leg: LegId,

@@ -153,6 +153,7 @@ fn values(axis: &Axis, names: &Names) -> Vec<Labels> {
         Axis::Trunk => each("trunk", &names.trunks),
         Axis::Account => each("account", &names.accounts),
         Axis::Bot => each("bot", &names.bots),
+        Axis::Target => Vec::new(),
         Axis::Core => names.cores.iter().map(|core| vec![("core", core.to_string())]).collect(),
     }
 }

@@ -82,6 +82,12 @@ pub fn sip_dropped(transport: &'static str, cause: &'static str) {
     counter!("streamkit_sip_dropped_total", "transport" => transport, "cause" => cause).increment(1);
 }
 
+/// A target of a trunk answers our OPTIONS, or does not.
+pub fn sip_target_up(trunk: &str, target: &str, up: bool) {
+    gauge!("streamkit_sip_target_up", "trunk" => trunk.to_owned(), "target" => target.to_owned())
+        .set(f64::from(u8::from(up)));
+}
+
 /// Something was wrong and taken all the same.
 pub fn repair(cause: &'static str) {
     counter!("streamkit_repairs_total", "cause" => cause).increment(1);

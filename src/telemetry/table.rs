@@ -29,6 +29,8 @@ pub enum Axis {
     Bot,
     /// `core`: the media cores.
     Core,
+    /// `trunk` and `target`: what the configured trunks call; no series before the first is looked at.
+    Target,
 }
 
 /// One metric.
@@ -44,7 +46,7 @@ pub struct Metric {
     pub axes: &'static [Axis],
 }
 
-use Axis::{Account, Bot, Core, Of, Pairs, Triples, Trunk};
+use Axis::{Account, Bot, Core, Of, Pairs, Target, Triples, Trunk};
 use Kind::{Counter, Gauge, Histogram};
 
 const TRANSPORT: Axis = Of("transport", &["udp", "tcp", "tls"]);
@@ -121,10 +123,17 @@ pub const SIP_DROPS: &[&str] = &[
     "outbox",
     "deadline",
     "no_way_back",
+    "authentication",
+    "handshake",
+    "handshakes",
+    "certificate",
+    "waited",
+    "kernel",
 ];
 
 /// What was wrong in a SIP message and taken all the same.
-pub const REPAIRS: &[&str] = &["udp_oversize", "header_cut", "optional_header", "control_characters"];
+pub const REPAIRS: &[&str] =
+    &["udp_oversize", "header_cut", "optional_header", "control_characters", "progress_queue"];
 
 /// How a call went, and why: only these pairs happen.
 pub const ENDINGS: &[(&str, &str)] = &[
@@ -143,6 +152,7 @@ pub const ENDINGS: &[(&str, &str)] = &[
     ("answered", "call_limit"),
     ("answered", "media_timeout"),
     ("answered", "ack_timeout"),
+    ("answered", "session_expired"),
     ("answered", "no_sdp_answer"),
     ("answered", "signalling_lost"),
     ("answered", "shutdown"),
@@ -160,6 +170,10 @@ pub const ENDINGS: &[(&str, &str)] = &[
     ("refused", "sdp_limit"),
     ("refused", "no_audio"),
     ("refused", "rtp_profile"),
+    ("refused", "srtp_key"),
+    ("refused", "srtp_without_tls"),
+    ("refused", "prack_timeout"),
+    ("refused", "session_interval"),
     ("refused", "no_codec"),
     ("refused", "media_address"),
     ("refused", "media_family"),
@@ -239,7 +253,15 @@ pub const OUTCOMES: &[[&str; 3]] = &[
 ];
 
 /// Bounded things, each with its fill and its limit (reliability R-3).
-pub const RESOURCES: &[&str] = &["calls", "streams", "media_ports", "file_descriptors", "sip_transactions"];
+pub const RESOURCES: &[&str] = &[
+    "calls",
+    "streams",
+    "media_ports",
+    "file_descriptors",
+    "sip_transactions",
+    "sip_connections",
+    "sip_handshakes",
+];
 
 /// 1 ms to 32 s, doubling: times on a network.
 const NETWORK: &[f64] =
@@ -271,6 +293,7 @@ pub const TABLE: &[Metric] = &[
     metric("streamkit_sip_responses_total", Counter, &[TRANSPORT, DIRECTION, Of("code", CODES)], "SIP responses received and sent."),
     metric("streamkit_sip_retransmissions_total", Counter, &[TRANSPORT], "SIP messages sent again."),
     metric("streamkit_sip_dropped_total", Counter, &[TRANSPORT, Of("cause", SIP_DROPS)], "SIP messages and datagrams dropped without effect."),
+    metric("streamkit_sip_target_up", Gauge, &[Target], "Whether a target of a trunk answers our OPTIONS: 1 or 0."),
     metric("streamkit_repairs_total", Counter, &[Of("cause", REPAIRS)], "What was wrong and taken all the same."),
     metric("streamkit_resource_used", Gauge, &[Of("resource", RESOURCES)], "Fill of a bounded queue, table or pool."),
     metric("streamkit_resource_limit", Gauge, &[Of("resource", RESOURCES)], "Limit of a bounded queue, table or pool."),

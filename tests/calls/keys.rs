@@ -102,3 +102,30 @@ fn a_key_told_by_rtp_and_by_info_is_one_key() {
     world.finish();
     assert_eq!(keys(&mut world).len(), 2, "one twice, and one alone a second later");
 }
+
+#[test]
+fn a_trunk_may_want_keys_by_one_way_alone() {
+    use streamkit::call::Dtmf;
+    for (dtmf, by_rtp, by_info) in
+        [(Dtmf::Auto, true, true), (Dtmf::Rfc4733, true, false), (Dtmf::Info, false, true)]
+    {
+        let mut setup = Setup::default();
+        setup.trunk.dtmf = dtmf;
+        let mut world = World::new(setup);
+        world.call();
+        assert_eq!(world.callers[0].sdp.contains("telephone-event"), by_rtp, "{dtmf:?}");
+        if by_rtp {
+            world.caller().mouth.press("1");
+        }
+        world.run(secs(1));
+        world.caller().info("application/dtmf-relay", "Signal=2\r\nDuration=100\r\n");
+        world.run(secs(1));
+        assert_eq!(world.callers[0].answers[0].0, 200, "it is answered all the same");
+        world.caller().hang_up();
+        world.finish();
+        let told: Vec<String> = keys(&mut world).into_iter().map(|(key, _)| key).collect();
+        let expected = [("1", by_rtp), ("2", by_info)];
+        let expected: Vec<_> = expected.iter().filter(|(_, told)| *told).map(|(key, _)| *key).collect();
+        assert_eq!(told, expected, "{dtmf:?}");
+    }
+}

@@ -6,6 +6,7 @@ mod world;
 mod answering;
 mod bot_leaves;
 mod cancelling;
+mod encryption;
 mod keys;
 mod limits;
 mod network;

@@ -76,7 +76,8 @@ fn jitter_up_to_100_ms_leaves_the_line_whole() {
     for in_order in [true, false] {
         let path = Path { jitter: ms(100), in_order, ..Path::default() };
         let (_, cdr) = minute(5, SampleRate::Hz8000, path, nothing);
-        assert_eq!(cdr["media"]["in"]["lost"], 0, "in order: {in_order}");
+        let lost = cdr["media"]["in"]["lost"].as_u64().expect("a number");
+        assert!(lost <= 5, "{lost} lost, more than can be on their way at the BYE; in order: {in_order}");
         let concealed = cdr["media"]["in"]["concealed_ms"].as_u64().expect("a number");
         assert!(concealed < 1500, "{concealed} ms of a minute, in order: {in_order}");
     }

@@ -180,3 +180,29 @@ fn packets_are_as_long_as_the_offer_wants_them() {
         );
     }
 }
+
+#[test]
+fn the_record_keeps_where_the_call_has_been() {
+    let mut world = World::new(Setup::default());
+    let long = "x".repeat(300);
+    world.caller().headers = [
+        ("Diversion", "<sip:2000@pbx>;reason=user-busy, <tel:+911234>;reason=no-answer"),
+        ("History-Info", "<sip:71506@pbx>;index=1"),
+        ("User-to-User", "04C8054142434445FA080001000A5F3B2C1D;encoding=hex"),
+        ("X-Genesys-CallUUID", "0L1V2K"),
+        ("X-UUI", &long),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec();
+    world.call();
+    world.caller().hang_up();
+    let cdr = world.finish();
+    let sip = &cdr["sip"];
+    assert_eq!(sip["diversion"][0]["from"], "2000");
+    assert_eq!(sip["diversion"][1]["reason"], "no-answer");
+    assert_eq!(sip["history"][0], "sip:71506@pbx");
+    assert_eq!(sip["ucid"], "0001000A5F3B2C1D");
+    assert_eq!(sip["genesys_call_uuid"], "0L1V2K");
+    assert_eq!(sip["uui"].as_str().map(str::len), Some(256));
+    assert_eq!(cdr["custom_headers"]["UUI"].as_str().map(str::len), Some(45));
+}

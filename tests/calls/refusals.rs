@@ -82,3 +82,14 @@ fn a_description_that_is_none_is_a_400() {
     assert_eq!(ladder, "INVITE <100 <400 ACK");
     assert_eq!(cdr["sip"]["code"], 400);
 }
+
+#[test]
+fn a_session_timer_under_90_s_is_a_422_before_any_bot_is_asked() {
+    let (ladder, refusal, cdr) = refused(Setup::default(), |caller| {
+        caller.headers.push(("Supported".to_owned(), "timer".to_owned()));
+        caller.headers.push(("Session-Expires".to_owned(), "60".to_owned()));
+    });
+    assert_eq!(ladder, "INVITE <100 <422 ACK");
+    assert_eq!(field(&refusal, "Min-SE"), "90");
+    assert_eq!((&cdr["end"]["cause"], &cdr["sip"]["code"]), (&"session_interval".into(), &422.into()));
+}

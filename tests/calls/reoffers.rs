@@ -163,3 +163,20 @@ fn a_reinvite_without_any_description_ends_no_call() {
     assert!(find(&world.callers[0].ear.line(), &companded(G711::Mu, &words)).is_some());
     world.callers[0].ear.assert_steady();
 }
+
+#[test]
+fn music_on_hold_is_heard_where_the_trunk_says_so() {
+    let mut setup = Setup::default();
+    setup.trunk.hold_passes = true;
+    let mut world = World::new(setup);
+    world.call();
+    world.run(secs(1));
+    offer(&mut world, "sendonly");
+    let (held, music) = (world.now(), tone(440.0, 1000));
+    world.caller().mouth.say(&music);
+    world.run(secs(2));
+    assert!(find(&world.bots[0].line(), &companded(G711::Mu, &music)).is_some());
+    assert!(world.callers[0].ear.packets.iter().all(|packet| packet.at <= held + ms(25)), "nothing goes out");
+    world.caller().hang_up();
+    world.finish();
+}

@@ -254,8 +254,19 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Now.
-    pub(crate) fn now() -> Self {
+    /// Before a call: once everything that was just started has begun its own tasks.
+    pub(crate) async fn settled() -> Self {
+        let (mut held, mut since) = (Self::now(), Instant::now());
+        while since.elapsed() < Duration::from_millis(50) {
+            sleep(Duration::from_millis(5)).await;
+            if Self::now() != held {
+                (held, since) = (Self::now(), Instant::now());
+            }
+        }
+        held
+    }
+
+    fn now() -> Self {
         Self { descriptors: descriptors(), tasks: Handle::current().metrics().num_alive_tasks() }
     }
 }

@@ -27,7 +27,7 @@ fn twenty_calls_at_once_each_hear_their_own_echo() {
         let echo = bot(Script::echo()).await;
         let node = Node::start(&Wanted::leading_to(&echo, "/media")).await;
         let caller = caller().await;
-        let before = Held::now();
+        let before = Held::settled().await;
         let (from, to) = (&caller, &node);
         let one = |n: usize| async move {
             let call = from.dial(to.dial()).await.expect("dialled");

@@ -29,7 +29,7 @@ async fn a_call(rate: SampleRate, tcp: bool, v6: bool) {
     let echo = bot(Script::echo()).await;
     let wanted = Wanted { v6, ..Wanted::leading_to(&echo, &format!("/media?sample-rate={rate}&team=sales")) };
     let node = Node::start(&wanted).await;
-    let before = Held::now();
+    let before = Held::settled().await;
     let said = Speech::Caller.sound();
     let lasts = said.duration() + Duration::from_millis(800);
     let scene = Scene { speech: said.clone(), lasts, tcp, ..Scene::new(CALL) };
@@ -153,7 +153,7 @@ fn a_bot_that_closes_hangs_up_on_the_pbx() {
         ];
         let leaver = bot(Script::of(steps)).await;
         let node = Node::start(&Wanted::leading_to(&leaver, "/media")).await;
-        let before = Held::now();
+        let before = Held::settled().await;
         let scene = Scene { speech: Speech::Caller.sound(), ..Scene::new(HUNG_UP) };
         scene.play(node.sip(Transport::Udp)).succeeds().await;
         let seen = over(&leaver, 1).await;

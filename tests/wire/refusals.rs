@@ -45,7 +45,7 @@ fn a_stranger_is_refused_and_leaves_no_record() {
     alone(async {
         let echo = bot(Script::echo()).await;
         let node = Node::start(&Wanted { stranger: true, ..Wanted::leading_to(&echo, "/media") }).await;
-        let before = Held::now();
+        let before = Held::settled().await;
         let (status, ..) = refused(node.dial()).await;
         assert_eq!(status, 403);
         node.is_as_before(before).await;
@@ -106,7 +106,7 @@ fn a_bot_that_refuses_twice_is_a_bad_gateway() {
         let manners = Manners { refuse: vec![403; 10], ..Manners::default() };
         let unwilling = bot_with(Script::echo(), manners).await;
         let node = Node::start(&Wanted::leading_to(&unwilling, "/media")).await;
-        let before = Held::now();
+        let before = Held::settled().await;
         let (status, reason, _) = refused(node.dial()).await;
         assert_eq!((status, reason), (502, q850(38)));
         let cdr = recorded(&node, "bot", "bot_unavailable", 502).await;

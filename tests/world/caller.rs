@@ -107,6 +107,7 @@ impl Caller {
             uri: format!("sip:{}@{}", self.number, self.kit),
             to: Destination::Address(self.kit, Transport::Udp),
             ring_limit: Duration::from_secs(180),
+            credentials: None,
             from: "sip:08061234509@pbx.example.com".to_owned(),
             headers: self.headers.clone(),
             body: self.offer.clone().map(Body::sdp),
@@ -197,7 +198,7 @@ impl Caller {
             match output {
                 Output::Transmit { bytes, .. } => self.transmit(&bytes, &mut out),
                 Output::Event(event) => self.told(now, event),
-                Output::Close(_) => {}
+                Output::Close(_) | Output::Resolve(_) => {}
             }
         }
         out

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use streamkit::call::admission::Admission;
 use streamkit::call::cdr::{Began, Cdr};
-use streamkit::call::{self, Beginning, Call, Output, Request, intake};
+use streamkit::call::{self, Call, Output, Request, intake};
 use streamkit::ids::{CallKey, CallSid, Entropy, LegId, PortId};
 use streamkit::media::{Graph, NoPort, Reservation};
 use streamkit::sip::{self, Endpoint, Incoming, Transport};
@@ -175,7 +175,7 @@ impl Kit {
                         );
                     }
                 }
-                sip::Output::Close(_) => {}
+                sip::Output::Close(_) | sip::Output::Resolve(_) => {}
             }
         }
     }
@@ -184,30 +184,18 @@ impl Kit {
     fn begin(&mut self, post: &mut Post, incoming: Box<Incoming>) {
         let config = self.config.clone();
         let began = Began { at: incoming.at, wall: SystemTime::UNIX_EPOCH + (incoming.at - post.start) };
-        let parties = intake::parties(&config.trunks[usize::from(incoming.trunk.0)], &incoming.invite);
-        let (sid, entropy, leg) = (CallSid::fresh(&mut self.chance), self.chance.fork(), incoming.leg);
-        let mut found = intake::Found::default();
-        match intake::judge(&config, &self.admission, began.at, &incoming, &parties, &mut found) {
-            Ok(admitted) => {
+        let chance = (CallSid::fresh(&mut self.chance), self.chance.fork());
+        let leg = incoming.leg;
+        match intake::receive(config, &self.admission, began, chance, incoming) {
+            Ok(beginning) => {
                 let key = CallKey(leg.0);
-                let admission = self.admission.clone();
-                let call = Call::inbound(Beginning {
-                    key,
-                    sid,
-                    began,
-                    config,
-                    admission,
-                    entropy,
-                    incoming,
-                    parties,
-                    admitted,
-                });
                 self.legs.insert(leg, key);
-                self.calls.insert(key, call);
+                self.calls.insert(key, Call::inbound(key, beginning));
             }
-            Err(denied) => {
-                self.cdrs.push(call::refused(&config, sid, began, &parties, &incoming, found, &denied));
-                post.inside(Lane::Sip, Parcel::Sip(sip::Command::Reject { leg, refusal: denied.refusal() }));
+            Err(refused) => {
+                let (cdr, reject) = *refused;
+                self.cdrs.push(cdr);
+                post.inside(Lane::Sip, Parcel::Sip(reject));
             }
         }
     }

@@ -223,7 +223,7 @@ impl Desk {
 
     async fn answered(&mut self, body: Option<Body>) {
         let body = body.unwrap_or_else(|| Body::sdp(""));
-        match sdp::accept(&body.bytes, &body.content_type, &self.session) {
+        match sdp::accept(&body.bytes, &body.content_type, &mut self.session) {
             Ok(agreed) => self.agree(agreed),
             Err(refused) => {
                 self.progress.send_modify(|p| p.trouble = Some(format!("answer: {refused}")));
@@ -239,7 +239,7 @@ impl Desk {
             let body = Some(Body::sdp(sdp::offer(&mut self.session, &self.wish)));
             return self.inner.command(Command::Accept { leg, body }).await;
         };
-        match sdp::answer(&offer.bytes, &offer.content_type, &self.wish) {
+        match sdp::answer(&offer.bytes, &offer.content_type, &self.wish, &self.session) {
             Ok(answered) => {
                 let body = Some(Body::sdp(self.session.render(&answered.sdp)));
                 self.inner.command(Command::Accept { leg, body }).await;

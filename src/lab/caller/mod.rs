@@ -247,7 +247,17 @@ impl Caller {
         let (uri, headers, trunk) = (dial.uri, dial.headers, TrunkId(0));
         let body = Some(Body::sdp(offer));
         let (to, ring_limit) = (Destination::Address(to, transport), Duration::from_secs(180));
-        let command = Box::new(crate::sip::Dial { leg, trunk, uri, to, from, headers, body, ring_limit });
+        let command = Box::new(crate::sip::Dial {
+            leg,
+            trunk,
+            uri,
+            to,
+            from,
+            headers,
+            body,
+            ring_limit,
+            credentials: None,
+        });
         let turn = inner.turn.lock().await;
         inner.exchange.expect(leg, sink);
         inner.command(Command::Dial(command)).await;

@@ -11,6 +11,8 @@ use crate::sip::transaction::{Octets, Timers};
 #[derive(Debug)]
 pub(crate) struct AckWait {
     cseq: u32,
+    /// It holds an offer of ours, which the ACK answers.
+    pub(crate) offers: bool,
     response: Octets,
     way: Way,
     again: Backoff,
@@ -28,9 +30,16 @@ pub(crate) enum Due {
 
 impl AckWait {
     /// `response` to the INVITE numbered `cseq` went out just now.
-    pub(crate) fn new(now: Instant, timers: Timers, cseq: u32, way: Way, response: Octets) -> Self {
+    pub(crate) fn new(
+        now: Instant,
+        timers: Timers,
+        cseq: u32,
+        offers: bool,
+        way: Way,
+        response: Octets,
+    ) -> Self {
         let again = Backoff::new(now, timers.t1, Some(timers.t2));
-        Self { cseq, response, way, again, until: now + timers.give_up() }
+        Self { cseq, offers, response, way, again, until: now + timers.give_up() }
     }
 
     /// Whether an ACK with this number is the one.
@@ -67,7 +76,7 @@ mod tests {
         let address = "192.0.2.1:5060".parse().unwrap();
         let way = Hop { transport: Transport::Tcp, local: address, remote: address }.into();
         let timers = Timers::new(Duration::from_millis(500));
-        let mut wait = AckWait::new(start, timers, 7, way, b"200".as_slice().into());
+        let mut wait = AckWait::new(start, timers, 7, false, way, b"200".as_slice().into());
         assert!(wait.is_for(7) && !wait.is_for(8));
         let mut again = 0;
         loop {

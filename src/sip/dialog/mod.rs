@@ -9,7 +9,9 @@
 //! A dialog knows how its requests are addressed, not over which socket they go.
 
 pub(crate) mod ack_wait;
+pub(crate) mod reliable;
 pub(crate) mod route_set;
+pub(crate) mod session_timer;
 
 use super::hop::Hop;
 use super::message::{Message, Method, NameAddr, Scheme, Uri};
@@ -164,6 +166,11 @@ impl Dialog {
     pub(crate) fn next_seq(&mut self) -> u32 {
         self.local_seq = (self.local_seq + 1) & 0x7FFF_FFFF;
         self.local_seq
+    }
+
+    /// Our numbers go on behind this one: what an early dialog used up is used in the dialog it became.
+    pub(crate) fn number_from(&mut self, seq: u32) {
+        self.local_seq = self.local_seq.max(seq);
     }
 
     /// How our next request is addressed.

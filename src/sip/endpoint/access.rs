@@ -36,7 +36,7 @@ pub(super) fn trunk_of(trunks: &[Arc<Trunk>], transport: Transport, source: IpAd
     best.map(|(_, index)| TrunkId(index as u16))
 }
 
-/// Whether packets of this trunk's calls may go to that address (reliability R-26).
+/// Whether that address is one of this trunk's peers, or written as its target (reliability R-26).
 pub(super) fn is_of_trunk(trunk: &Trunk, address: IpAddr) -> bool {
     let address = address.to_canonical();
     trunk.targets.iter().any(|target| target.ip() == Some(address))

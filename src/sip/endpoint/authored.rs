@@ -3,7 +3,6 @@
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
-use super::access::is_of_trunk;
 use super::leg::Leg;
 use super::{Endpoint, Hop, Way};
 use crate::ids::TrunkId;
@@ -13,8 +12,12 @@ use crate::sip::message::{Message, Method, Request, Response, response_destinati
 use crate::sip::{Transport, Trunk};
 use crate::telemetry::metrics;
 
-/// Methods we serve. UPDATE without SDP is served too, but to list it would have peers move media by it.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO";
+/// Methods we serve.
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK, INFO, NOTIFY";
+/// Extensions we know.
+pub(super) const SUPPORTED: &str = "timer, 100rel";
+/// Events we take notices of: `refer`, after a REFER of ours.
+pub(super) const ALLOW_EVENTS: &str = "refer";
 /// Bodies we understand, of OPTIONS and in a 415 to an INVITE.
 pub(super) const ACCEPT: &str = "application/sdp";
 /// Bodies of INFO.
@@ -97,6 +100,17 @@ impl Endpoint {
         method: Method,
     ) -> (Request, Way, String) {
         let seq = if method == Method::Ack { dialog.local_seq() } else { dialog.next_seq() };
+        self.request_numbered(dialog, trunk, method, seq)
+    }
+
+    /// The same with a number of its own: the ACK's is its INVITE's, whatever went out since.
+    pub(super) fn request_numbered(
+        &mut self,
+        dialog: &Dialog,
+        trunk: &Trunk,
+        method: Method,
+        seq: u32,
+    ) -> (Request, Way, String) {
         let (way, branch) = (self.way_to(dialog, trunk), self.branch());
         let aim = dialog.aim();
         let request = Request::new(method, &aim.request_uri)
@@ -132,7 +146,7 @@ impl Endpoint {
         let back = back_to(hop, aim.next_hop.port());
         let Some(ip) = aim.next_hop.host_ip() else { return back };
         let to = SocketAddr::new(ip, aim.next_hop.port().unwrap_or(default_port(transport)));
-        if !Self::may_reach(dialog, trunk, to) {
+        if !self.may_reach(dialog, trunk, to) {
             return back;
         }
         if transport == hop.transport && to.is_ipv4() == hop.local.is_ipv4() {
@@ -147,8 +161,8 @@ impl Endpoint {
         }
     }
 
-    fn may_reach(dialog: &Dialog, trunk: &Trunk, to: SocketAddr) -> bool {
-        if !is_of_trunk(trunk, to.ip()) || !hop::may_be_sent_to(to) {
+    fn may_reach(&self, dialog: &Dialog, trunk: &Trunk, to: SocketAddr) -> bool {
+        if !self.targets.is_of(trunk, to.ip()) || !hop::may_be_sent_to(to) {
             return false;
         }
         let elsewhere = to.ip() != dialog.hop.remote.ip();

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::Endpoint;
-use super::authored::ALLOW;
-use super::leg::{Asked, Leg, Reoffer, Stage, TRYING_AFTER};
-use super::outside::{Denial, judge_body, judge_require};
+use super::authored::{ALLOW, ALLOW_EVENTS};
+use super::leg::{Exchange, Leg, Stage};
+use super::outside::{Denial, judge_require};
 use super::receive::Peer;
 use crate::ids::LegId;
 use crate::sip::dialog::OutOfOrder;
@@ -38,7 +38,7 @@ impl Endpoint {
                     self.bye_came(now, peer, id, leg, &request);
                     None
                 }
-                Method::Invite => match self.judge_reoffer(leg, &request) {
+                Method::Invite => match self.judge_reinvite(leg, &request) {
                     Ok(()) => {
                         self.reoffered(now, peer, id, leg, request);
                         return None;
@@ -46,13 +46,13 @@ impl Endpoint {
                     Err(denial) => Some(denial),
                 },
                 Method::Info => self.info(now, peer, id, leg, &request).err(),
-                Method::Update => self.update(now, peer, leg, &request).err(),
+                Method::Update => return self.update(now, peer, id, leg, request),
+                Method::Prack => return self.pracked(now, peer, id, leg, request),
                 Method::Options => {
                     self.options(now, peer, &request);
                     None
                 }
-                Method::Notify => Some(Denial::new(489, "event").header("Allow-Events", "refer")),
-                Method::Prack => Some(Denial::new(481, "rack")),
+                Method::Notify => self.notified(now, peer, &request).err(),
                 Method::Other(_) => Some(Denial::new(501, "method_unknown").header("Allow", ALLOW)),
                 Method::Register
                 | Method::Subscribe
@@ -78,7 +78,20 @@ impl Endpoint {
         if matches!(leg.stage, Stage::Leaving | Stage::Over) {
             return Err(Denial::new(481, "no_dialog"));
         }
-        judge_require(request)
+        judge_require(request)?;
+        leg.learn(request);
+        Ok(())
+    }
+
+    /// The course of a REFER of ours; there is no other event.
+    fn notified(&mut self, now: Instant, peer: Peer, request: &Message) -> Result<(), Denial> {
+        let event = request.header("Event").unwrap_or_default();
+        let event = event.split(';').next().unwrap_or_default().trim();
+        if !event.eq_ignore_ascii_case(ALLOW_EVENTS) {
+            return Err(Denial::new(489, "event").header("Allow-Events", ALLOW_EVENTS));
+        }
+        self.ok(now, peer, request);
+        Ok(())
     }
 
     /// 200 before anything else, and the leg is over; also before the ACK, and when our own BYE is out.
@@ -87,52 +100,11 @@ impl Endpoint {
         let ours = matches!(leg.stage, Stage::Leaving) || leg.hangup.is_some();
         let reason = bye.header("Reason").map(String::from);
         self.terminate_offer(now, leg);
-        if let Some(reoffer) = leg.reoffer.take() {
-            self.answer_invite(now, leg, &reoffer.asked, 487, &[]);
-        }
         self.end(now, id, leg, if ours { Ended::ByUs } else { Ended::Bye { reason } });
     }
 
     fn ok(&mut self, now: Instant, peer: Peer, request: &Message) {
         self.conclude(now, peer, request, "", 200, &[]);
-    }
-
-    /// Whether a re-INVITE may be put to the call now (§14.2).
-    fn judge_reoffer(&mut self, leg: &Leg, request: &Message) -> Result<(), Denial> {
-        let unanswered = matches!(leg.stage, Stage::Offered(_) | Stage::Calling) || leg.reoffer.is_some();
-        if unanswered {
-            return Err(Denial::new(500, "reinvite_pending").header("Retry-After", self.retry_after(0, 10)));
-        }
-        if leg.wait.is_some() || leg.hangup.is_some() {
-            return Err(Denial::new(491, "reinvite_pending"));
-        }
-        judge_body(request)
-    }
-
-    fn reoffered(&mut self, now: Instant, peer: Peer, id: LegId, leg: &mut Leg, request: Message) {
-        let tag = leg.dialog.local_tag().to_owned();
-        let tx = self.serve(peer, &request, &tag);
-        self.transactions.bind(tx, id);
-        let body = body_of(&request);
-        let asked = Asked { tx, invite: request, source: peer.hop.remote };
-        leg.reoffer = Some(Reoffer { asked, trying: Some(now + TRYING_AFTER) });
-        self.tell(Event::Reoffer { leg: id, body });
-    }
-
-    /// UPDATE without SDP refreshes the target; with SDP it is not served (RFC 3311 §5.2).
-    fn update(&mut self, now: Instant, peer: Peer, leg: &mut Leg, request: &Message) -> Result<(), Denial> {
-        let early = matches!(leg.stage, Stage::Offered(_) | Stage::Calling);
-        match (request.body().is_empty(), early) {
-            (true, _) => {}
-            (false, true) => {
-                return Err(Denial::new(500, "update_early").header("Retry-After", self.retry_after(0, 10)));
-            }
-            (false, false) => return Err(Denial::new(488, "update_offer")),
-        }
-        leg.dialog.refresh_target(request);
-        let headers = [("Contact", self.contact_of(leg)), ("Allow", ALLOW.to_owned())];
-        self.conclude(now, peer, request, "", 200, &headers);
-        Ok(())
     }
 
     fn info(
@@ -165,13 +137,17 @@ impl Endpoint {
         if leg.dialog.admit(ack, peer.hop).is_err() {
             return false;
         }
-        if leg.wait.take_if(|wait| wait.is_for(ack.cseq())).is_none() {
+        let Some(wait) = leg.wait.take_if(|wait| wait.is_for(ack.cseq())) else {
             return true; // a copy
+        };
+        if wait.offers {
+            leg.exchange = Exchange::Done;
         }
         match leg.hangup.take() {
             Some(reason) => self.bye(now, id, leg, reason),
             None => self.tell(Event::Confirmed { leg: id, body: body_of(ack) }),
         }
+        self.go_on(now, id, leg);
         true
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use super::leg::{Leg, PROGRESS_AGAIN, Reoffer, Stage};
+use super::leg::{Leg, Stage};
 use super::{Endpoint, Hop, Octets, Send};
 use crate::ids::LegId;
 use crate::sip::Ended;
+use crate::sip::auth::Tries;
 use crate::sip::dialog::ack_wait::Due;
 use crate::sip::message::Method;
 use crate::sip::transaction::ClientKey;
@@ -27,16 +28,12 @@ impl Endpoint {
                 self.end(now, id, leg, Ended::ByUs);
             }
             Stage::Calling => {
-                let provisional = leg.call.as_ref().is_some_and(|call| call.provisional);
                 leg.hangup = Some(reason);
-                if provisional {
-                    self.send_cancel(now, id, leg);
-                }
+                self.give_call_up(now, id, leg);
             }
             Stage::Up => {
-                if let Some(reoffer) = leg.reoffer.take() {
-                    self.answer_invite(now, leg, &reoffer.asked, 487, &[]);
-                }
+                self.refuse_reoffer(now, leg);
+                self.drop_change(leg);
                 match leg.wait {
                     Some(_) => leg.hangup = Some(reason),
                     None => self.bye(now, id, leg, reason),
@@ -48,15 +45,10 @@ impl Endpoint {
 
     /// Our BYE goes out; the leg is over when it is answered or given up.
     pub(super) fn bye(&mut self, now: Instant, id: LegId, leg: &mut Leg, reason: Option<String>) {
-        let trunk = leg.trunk.clone();
-        let (mut request, way, branch) = self.request(&mut leg.dialog, &trunk, Method::Bye);
-        if let Some(reason) = reason {
-            request = request.header("Reason", reason);
-        }
-        let octets: Octets = request.octets().into();
+        self.acknowledge_call(leg, None);
         leg.stage = Stage::Leaving;
-        leg.hangup = None;
-        self.begin(now, leg, Purpose::Bye(id), &branch, way, &octets);
+        (leg.hangup, leg.bye) = (None, (reason.clone(), Tries::default()));
+        self.send_bye(now, id, leg, reason);
     }
 
     /// Sends a request of ours and begins its transaction.
@@ -70,9 +62,13 @@ impl Endpoint {
         octets: &Octets,
     ) -> TxId {
         let method = match purpose {
-            Purpose::Invite(_) => Method::Invite,
+            Purpose::Invite(..) | Purpose::Reinvite(_) => Method::Invite,
             Purpose::Cancel(_) => Method::Cancel,
             Purpose::Bye(_) | Purpose::ByeFork(_) => Method::Bye,
+            Purpose::Prack(..) => Method::Prack,
+            Purpose::Ping(_) => Method::Options,
+            Purpose::Update(_) => Method::Update,
+            Purpose::Info(_) => Method::Info,
         };
         leg.requests += 1;
         let key = ClientKey { branch: branch.into(), method: method.label() };
@@ -96,21 +92,29 @@ impl Endpoint {
     }
 
     fn request_failed(&mut self, now: Instant, purpose: Purpose, how: Ended) {
-        self.with_leg(purpose.leg(), |endpoint, id, leg| match purpose {
-            Purpose::Invite(_) => {
-                leg.settle_call();
-                let how = if leg.hangup.is_some() { Ended::ByUs } else { how };
-                endpoint.end(now, id, leg, how);
-            }
-            Purpose::Bye(_) => endpoint.end(now, id, leg, Ended::ByUs),
-            Purpose::Cancel(_) | Purpose::ByeFork(_) => {}
-        });
-        self.request_done(purpose);
+        if let Some(id) = purpose.leg() {
+            self.with_leg(id, |endpoint, id, leg| match purpose {
+                Purpose::Invite(_, number) => endpoint.invite_failed(now, id, leg, number, how),
+                Purpose::Bye(_) => endpoint.end(now, id, leg, Ended::ByUs),
+                Purpose::Reinvite(_) | Purpose::Update(_) => endpoint.change_failed(now, id, leg, 408, None),
+                Purpose::Cancel(_)
+                | Purpose::ByeFork(_)
+                | Purpose::Prack(..)
+                | Purpose::Ping(_)
+                | Purpose::Info(_) => {}
+            });
+        }
+        self.request_done(now, purpose);
     }
 
     /// The transaction of a request of ours is gone.
-    pub(super) fn request_done(&mut self, purpose: Purpose) {
-        self.with_leg(purpose.leg(), |_, _, leg| leg.requests = leg.requests.saturating_sub(1));
+    pub(super) fn request_done(&mut self, now: Instant, purpose: Purpose) {
+        if let Purpose::Ping(number) = purpose {
+            self.ping_over(now, number);
+        }
+        if let Some(id) = purpose.leg() {
+            self.with_leg(id, |_, _, leg| leg.requests = leg.requests.saturating_sub(1));
+        }
     }
 
     /// A leg's time has come.
@@ -119,32 +123,10 @@ impl Endpoint {
             endpoint.offer_due(now, id, leg);
             endpoint.reoffer_due(now, leg);
             endpoint.answer_due(now, id, leg);
-            endpoint.cancel_due(now, id, leg);
+            endpoint.call_due(now, id, leg);
+            endpoint.change_due(now, id, leg);
+            endpoint.session_due(now, id, leg);
         });
-    }
-
-    /// Expires ran out, or a minute of ringing is over.
-    fn offer_due(&mut self, now: Instant, id: LegId, leg: &mut Leg) {
-        let Stage::Offered(offered) = &mut leg.stage else { return };
-        if offered.expires.is_some_and(|at| at <= now) {
-            self.terminate_offer(now, leg);
-            return self.end(now, id, leg, Ended::Cancelled { reason: None });
-        }
-        if let Some((at, status, octets)) = &mut offered.progress
-            && *at <= now
-        {
-            *at = now + PROGRESS_AGAIN;
-            let sent = self.transactions.respond(now, offered.asked.tx, *status, octets.clone());
-            self.transmit_if(sent);
-        }
-    }
-
-    fn reoffer_due(&mut self, now: Instant, leg: &mut Leg) {
-        let due = leg.reoffer.take_if(|reoffer| reoffer.trying.is_some_and(|at| at <= now));
-        if let Some(reoffer) = due {
-            self.answer_invite(now, leg, &reoffer.asked, 100, &[]);
-            leg.reoffer = Some(Reoffer { trying: None, ..reoffer });
-        }
     }
 
     /// Our 200 goes again, or its ACK is given up (§13.3.1.4).
@@ -163,15 +145,5 @@ impl Endpoint {
                 }
             }
         }
-    }
-
-    /// 64·T1 after our CANCEL, or after the end, nothing final came to our INVITE (§9.1).
-    fn cancel_due(&mut self, now: Instant, id: LegId, leg: &mut Leg) {
-        let due = leg.call.as_ref().filter(|call| call.until.is_some_and(|at| at <= now));
-        let Some(tx) = due.map(|call| call.tx) else { return };
-        self.transactions.abandon(tx);
-        leg.requests = leg.requests.saturating_sub(1);
-        leg.settle_call();
-        self.end(now, id, leg, Ended::ByUs);
     }
 }

@@ -5,20 +5,26 @@
 //!          └ refusal, CANCEL, Expires ─────► Over                 └ refusal, nothing ─────────────► Over
 //! ```
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Endpoint;
+use super::attempts::Calling;
+use super::modify::{Change, Wish};
 use crate::ids::LegId;
+use crate::sip::auth::{Login, Tries};
 use crate::sip::dialog::Dialog;
 use crate::sip::dialog::ack_wait::AckWait;
+use crate::sip::dialog::reliable::Reliable;
+use crate::sip::dialog::session_timer::SessionTimer;
 use crate::sip::hop::Way;
 use crate::sip::message::Message;
 use crate::sip::transaction::Octets;
 use crate::sip::transaction::table::TxId;
 use crate::sip::transaction::timer::earliest;
-use crate::sip::{Ended, Event, Trunk};
+use crate::sip::{Body, Ended, Event, Trunk};
 
 /// A 180 or 183 is sent again each minute while the caller is held (RFC 3261 §13.3.1.1).
 pub(super) const PROGRESS_AGAIN: Duration = Duration::from_secs(60);
@@ -40,12 +46,34 @@ pub(super) struct Leg {
     pub(super) call: Option<Box<Calling>>,
     /// A 2xx of ours without its ACK.
     pub(super) wait: Option<AckWait>,
-    /// A re-INVITE of theirs without its answer.
+    /// Our provisional answers that want a PRACK; also after the final one, for a PRACK that is late.
+    pub(super) reliable: Option<Reliable>,
+    /// Whose turn it is in the first exchange of offer and answer.
+    pub(super) exchange: Exchange,
+    /// A re-INVITE, UPDATE or PRACK of theirs with an offer, without its answer.
     pub(super) reoffer: Option<Reoffer>,
+    /// A re-INVITE or UPDATE of ours.
+    pub(super) change: Option<Change>,
+    /// What the call wants behind it.
+    pub(super) next_change: Option<Wish>,
+    /// Number of our last re-INVITE that got a 2xx, and the ACK to it once it is out, for its copies.
+    pub(super) reack: Option<(u32, Option<(Way, Octets)>)>,
+    /// Whether the far end is still there.
+    pub(super) session: SessionTimer,
+    /// The peer lists UPDATE in Allow.
+    pub(super) peer_updates: bool,
+    /// The description we gave last: a refresh says it again.
+    pub(super) sdp: Option<Body>,
     /// The call wants the end; why. What stands in the way is awaited.
     pub(super) hangup: Option<Option<String>>,
     /// The ACK to the 2xx that answered us, for its copies.
     pub(super) ack: Option<(Way, Octets)>,
+    /// What our end of it is told as, in place of `Ended::ByUs`: it rang too long.
+    pub(super) ends_as: Option<Ended>,
+    /// Who we are to those who challenge requests of this leg; only of a leg that we began (R-25).
+    pub(super) login: Option<Login>,
+    /// Our BYE: its Reason, and who was answered about it.
+    pub(super) bye: (Option<String>, Tries),
     /// 2xx of other forks: their tag and the ACK to them.
     pub(super) strays: Vec<(String, Way, Octets)>,
     /// Requests of ours whose transactions live.
@@ -69,13 +97,26 @@ pub(super) enum Stage {
     Over,
 }
 
-/// An INVITE of the peer that waits for a final answer.
+/// Whose turn it is in the exchange of offer and answer that the INVITE began (RFC 3261 §13.2.1, RFC 3262 §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exchange {
+    /// Nobody has offered yet.
+    Open,
+    /// Their offer has no answer that they are known to have.
+    Theirs,
+    /// Our offer has no answer.
+    Ours,
+    /// Offered and answered: either may offer anew.
+    Done,
+}
+
+/// A request of the peer that waits for a final answer.
 #[derive(Debug)]
 pub(super) struct Asked {
     /// Its transaction.
     pub(super) tx: TxId,
     /// Itself.
-    pub(super) invite: Message,
+    pub(super) request: Message,
     /// Where it came from.
     pub(super) source: SocketAddr,
 }
@@ -87,37 +128,33 @@ pub(super) struct Offered {
     pub(super) asked: Asked,
     /// When its Expires runs out.
     pub(super) expires: Option<Instant>,
-    /// When the last 18x goes out again, and itself.
-    pub(super) progress: Option<(Instant, u16, Octets)>,
+    /// Which provisional answers want a PRACK.
+    pub(super) reliably: Reliably,
+    /// When the last 18x goes out again, and itself; a reliable one goes out anew.
+    pub(super) progress: Option<(Instant, u16, Option<Octets>)>,
+    /// Reliable 18x behind the one that waits for its PRACK.
+    pub(super) waiting: VecDeque<(u16, Option<Body>)>,
+    /// The 200 waits for the PRACK of a 18x with a description (RFC 3262 §3).
+    pub(super) answer: Option<Option<Body>>,
 }
 
-/// An INVITE of ours: what its CANCEL and the ACK of a refusal are made of.
-#[derive(Debug)]
-pub(super) struct Calling {
-    /// Its transaction.
-    pub(super) tx: TxId,
-    /// Where it went.
-    pub(super) way: Way,
-    /// Request-URI.
-    pub(super) uri: String,
-    /// Branch of its Via.
-    pub(super) branch: String,
-    /// A 1xx came: it may be cancelled.
-    pub(super) provisional: bool,
-    /// When a final answer is no longer awaited: its CANCEL is out, or the leg is over.
-    pub(super) until: Option<Instant>,
-    /// The CANCEL is out.
-    pub(super) cancelled: bool,
-    /// A final answer came, or none is awaited.
-    pub(super) settled: bool,
+/// Which provisional answers to an INVITE go out reliably (RFC 3262 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reliably {
+    /// None: the peer does not know how.
+    Never,
+    /// Those that hold a description: the peer knows how.
+    Described,
+    /// All: the peer insists.
+    Always,
 }
 
-/// A re-INVITE without a final answer.
+/// A re-INVITE, UPDATE or PRACK with an offer, without a final answer.
 #[derive(Debug)]
 pub(super) struct Reoffer {
     /// What is to be answered.
     pub(super) asked: Asked,
-    /// When it gets a 100.
+    /// When it gets a 100: a re-INVITE alone.
     pub(super) trying: Option<Instant>,
 }
 
@@ -125,38 +162,61 @@ impl Leg {
     /// A leg that begins.
     pub(super) fn new(trunk: Arc<Trunk>, dialog: Dialog, stage: Stage) -> Self {
         Self {
+            session: SessionTimer::new(trunk.session_timer),
             trunk,
             dialog,
             stage,
             call: None,
             wait: None,
+            reliable: None,
+            exchange: Exchange::Open,
             reoffer: None,
+            change: None,
+            next_change: None,
+            reack: None,
+            peer_updates: false,
+            sdp: None,
             hangup: None,
             ack: None,
+            ends_as: None,
+            login: None,
+            bye: Default::default(),
             strays: Vec::new(),
             requests: 0,
             told_end: false,
         }
     }
 
-    /// Our INVITE has its final answer, or none is awaited.
-    pub(super) fn settle_call(&mut self) {
-        if let Some(call) = &mut self.call {
-            (call.settled, call.until) = (true, None);
+    /// Takes note of what the peer is able to do.
+    pub(super) fn learn(&mut self, message: &Message) {
+        if message.raw("Allow").next().is_some() {
+            self.peer_updates = message.lists("Allow", "UPDATE");
         }
+    }
+
+    /// Whether a request of ours would meet nothing that is not settled yet (RFC 3261 §14.1).
+    pub(super) fn is_at_rest(&self) -> bool {
+        matches!(self.stage, Stage::Up)
+            && self.wait.is_none()
+            && self.reoffer.is_none()
+            && self.hangup.is_none()
+            && self.exchange == Exchange::Done
     }
 
     /// When something is next due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let of_stage = match &self.stage {
             Stage::Offered(offered) => {
-                earliest([offered.expires, offered.progress.as_ref().map(|(at, ..)| *at)])
+                let reliable = self.reliable.as_ref().and_then(Reliable::poll_timeout);
+                earliest([offered.expires, offered.progress.as_ref().map(|(at, ..)| *at), reliable])
             }
-            Stage::Calling | Stage::Up | Stage::Leaving | Stage::Over => None,
+            Stage::Up => self.session.poll_timeout(),
+            Stage::Calling | Stage::Leaving | Stage::Over => None,
         };
-        let call = self.call.as_ref().and_then(|call| call.until);
+        let change = self.change.as_ref().and_then(Change::poll_timeout);
+        let call = self.call.as_ref().and_then(|call| call.poll_timeout());
         let trying = self.reoffer.as_ref().and_then(|reoffer| reoffer.trying);
-        earliest([of_stage, call, trying, self.wait.as_ref().map(AckWait::poll_timeout)])
+        earliest([of_stage, call, change, trying, self.wait.as_ref().map(AckWait::poll_timeout)])
     }
 }
 
@@ -192,13 +252,17 @@ impl Endpoint {
         self.legs.insert(id, leg);
     }
 
-    /// The leg is over: told once. An INVITE of ours without a final answer is awaited for 64·T1 more.
+    /// The leg is over: told once. An INVITE of ours without a final answer is awaited for 64·T1 more; a request of
+    /// theirs without one gets 487 (§15.1.2).
     pub(super) fn end(&mut self, now: Instant, id: LegId, leg: &mut Leg, how: Ended) {
         leg.stage = Stage::Over;
-        if let Some(call) = leg.call.as_mut().filter(|call| !call.settled) {
-            call.until.get_or_insert(now + self.timers.give_up());
+        self.refuse_reoffer(now, leg);
+        leg.leave_change();
+        if let Some(call) = &mut leg.call {
+            call.let_go(now + self.timers.give_up());
         }
-        (leg.wait, leg.hangup) = (None, None);
+        (leg.wait, leg.hangup, leg.reliable) = (None, None, None);
+        let how = if how == Ended::ByUs { leg.ends_as.take().unwrap_or(how) } else { how };
         if !std::mem::replace(&mut leg.told_end, true) {
             self.tell(Event::Ended { leg: id, how });
         }

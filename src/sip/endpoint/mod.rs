@@ -6,42 +6,57 @@
 //!  Framed ────►│   ├─ inside ─── BYE, re-INVITE, INFO … ──┼──► Output::Event
 //!              │   └─ responses ─ of our INVITE, BYE ─────┤
 //!  Command ───►│ commands, dial, leave ───────────────────┼──► Output::Transmit
+//!  Resolved ──►│ targets ─► dial, keepalive ──────────────┼──► Output::Resolve
 //!  Timeout ───►│ transactions, legs ──────────────────────┘
 //! ```
 //!
 //! One input, then drain the outputs, then the next input. No socket and no clock is read here.
 
 mod access;
+mod admission;
+mod attempts;
 mod authored;
 mod commands;
 mod dial;
+mod early;
 mod info;
 mod inside;
+mod keepalive;
 mod leave;
 mod leg;
+mod modified;
+mod modify;
 mod outcry;
 mod outside;
 mod receive;
 mod responses;
+mod retries;
+mod ringing;
+mod targets;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::auth::Door;
 use super::dialog::DialogKey;
 use super::hop::{self, Hop, Way};
 use super::message::Framed;
+use super::target::{Found, Question};
 use super::transaction::table::{Fired, Transactions};
 use super::transaction::{Deadlines, Octets, Send, Timers};
 use super::{Command, Config, Event, Gate, Transport, Trunk};
 use crate::ids::{Entropy, LegId, TrunkId};
 use crate::telemetry::metrics;
 use access::Access;
+pub use keepalive::TargetState;
 use leg::Leg;
 use outcry::Outcry;
+use targets::Targets;
 
 /// What happens to an endpoint.
 #[derive(Debug)]
@@ -54,6 +69,18 @@ pub enum Input<'a> {
         remote: SocketAddr,
         /// One message.
         bytes: &'a [u8],
+    },
+    /// The same of one that lay unread for a while: an INVITE for which that was too long is dropped unanswered
+    /// (reliability R-105).
+    Waited {
+        /// Our address it came to; never unspecified.
+        local: SocketAddr,
+        /// Its source.
+        remote: SocketAddr,
+        /// One message.
+        bytes: &'a [u8],
+        /// How long it lay there.
+        waited: Duration,
     },
     /// Something whole came out of a stream.
     Framed {
@@ -72,7 +99,14 @@ pub enum Input<'a> {
         /// listens on that transport, and the leg ends as lost.
         local: Option<SocketAddr>,
     },
-    /// The time that `poll_timeout` named has come.
+    /// The answer to an `Output::Resolve`. Each has exactly one, at once or later.
+    Resolved {
+        /// What was asked.
+        question: Question,
+        /// What was found.
+        found: Found,
+    },
+    /// The time that `poll_timeout` named has come; the first of all inputs, so that pings begin.
     Timeout,
 }
 
@@ -86,6 +120,10 @@ pub enum Output {
         /// One message.
         bytes: Octets,
     },
+    /// Look for that host and give the answer back as `Input::Resolved`: by SRV when there is no port, for the
+    /// transports in their order, then by A and AAAA (RFC 3263 §4); an address is its own answer. Each place comes
+    /// with our address that faces it.
+    Resolve(Question),
     /// Close this connection, once what was given to it has gone out.
     Close(Hop),
     /// Tell the call.
@@ -118,6 +156,10 @@ pub struct Endpoint {
     listeners: Vec<(Transport, SocketAddr)>,
     access: Access,
     outcry: Outcry,
+    door: Door,
+    targets: Targets,
+    /// When something last happened.
+    seen: Option<Instant>,
     transactions: Transactions,
     legs: HashMap<LegId, Leg>,
     dialogs: HashMap<DialogKey, LegId>,
@@ -131,8 +173,13 @@ impl Endpoint {
     pub fn new(mut config: Config, mut entropy: Entropy) -> Self {
         let trunks = shared(std::mem::take(&mut config.trunks));
         let timers = Timers::new(config.t1);
+        let mut targets = Targets::default();
+        targets.set_trunks(&trunks, None);
         Self {
             trunks,
+            targets,
+            door: Door::new(&mut entropy, config.digest_md5),
+            seen: None,
             timers,
             salt: entropy.u64(),
             entropy,
@@ -159,18 +206,27 @@ impl Endpoint {
     /// began with.
     pub fn set_trunks(&mut self, trunks: Vec<Trunk>) {
         self.trunks = shared(trunks);
+        self.targets.set_trunks(&self.trunks, self.seen);
     }
 
     /// One thing happened at `now`. Drain `poll_output` before the next.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        if self.seen.replace(now).is_none() {
+            self.targets.pings.begin(now, &mut self.entropy);
+        }
         match input {
             Input::Datagram { local, remote, bytes } => {
-                let (local, remote) = (hop::canonical(local), hop::canonical(remote));
-                self.datagram(now, Hop { transport: Transport::Udp, local, remote }, bytes);
+                let hop = Hop { transport: Transport::Udp, local, remote };
+                self.datagram(now, canonical(hop), bytes, Duration::ZERO);
+            }
+            Input::Waited { local, remote, bytes, waited } => {
+                let hop = Hop { transport: Transport::Udp, local, remote };
+                self.datagram(now, canonical(hop), bytes, waited);
             }
             Input::Framed { hop, framed } => self.framed(now, canonical(hop), framed),
             Input::Failed(hop) => self.failed(now, canonical(hop)),
             Input::Command { command, local } => self.command(now, command, local),
+            Input::Resolved { question, found } => self.resolved(now, &question, &found),
             Input::Timeout => self.timeout(now),
         }
     }
@@ -182,7 +238,8 @@ impl Endpoint {
 
     /// When `Input::Timeout` is next due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.transactions.poll_timeout(), self.deadlines.next()].into_iter().flatten().min()
+        let pings = self.targets.pings.poll_timeout();
+        [self.transactions.poll_timeout(), self.deadlines.next(), pings].into_iter().flatten().min()
     }
 
     /// How full the tables are.
@@ -204,8 +261,30 @@ impl Endpoint {
     /// Whether that address is a trunk's, be it to call or to be called.
     pub fn knows(&self, transport: Transport, source: SocketAddr) -> bool {
         let ip = source.ip().to_canonical();
-        access::trunk_of(&self.trunks, transport, ip).is_some()
-            || self.trunks.iter().any(|trunk| trunk.targets.iter().any(|target| target.ip() == Some(ip)))
+        access::trunk_of(&self.trunks, transport, ip).is_some() || self.targets.are_at(ip)
+    }
+
+    /// Names one of which the certificate of whoever connects from there has to be for (`tls_names` of its trunk);
+    /// empty: any will do.
+    pub fn client_names(&self, transport: Transport, source: SocketAddr) -> Vec<String> {
+        let trunk = access::trunk_of(&self.trunks, transport, source.ip());
+        trunk.and_then(|id| self.trunk(id)).map(|trunk| trunk.tls_names.clone()).unwrap_or_default()
+    }
+
+    /// Names one of which the certificate of a server there has to be for, the one to ask it for first: the names of
+    /// the targets of trunks it belongs to, their `tls_names`, its address.
+    pub fn server_names(&self, server: SocketAddr) -> Vec<String> {
+        let ip = server.ip().to_canonical();
+        let of = self.trunks.iter().filter(|trunk| access::is_of_trunk(trunk, ip));
+        let mut names: Vec<String> = of
+            .flat_map(|trunk| {
+                let targets = trunk.targets.iter().filter(|target| target.ip().is_none());
+                targets.map(|target| target.host.clone()).chain(trunk.tls_names.iter().cloned())
+            })
+            .collect();
+        names.push(ip.to_string());
+        names.dedup();
+        names
     }
 
     /// Whether a call that is up uses this connection. Looks at every leg: for the rare idle connection.
@@ -220,12 +299,13 @@ impl Endpoint {
                 Fired::Send(way, send) => self.transmit(way, send),
                 Fired::Unacknowledged(way) => self.drop_message(now, way.hop, "no_ack"),
                 Fired::TimedOut(purpose) => self.request_timed_out(now, purpose),
-                Fired::Done(purpose) => self.request_done(purpose),
+                Fired::Done(purpose) => self.request_done(now, purpose),
             }
         }
         while let Some(leg) = self.deadlines.pop(now) {
             self.leg_due(now, leg);
         }
+        self.pings_due(now);
     }
 
     // ---- what every part uses ----

@@ -1,11 +1,12 @@
 //! Requests outside a dialog: the checks of sip-trunk.md section 4, steps 4 to 9, and what passes them.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::Endpoint;
 use super::access::Rate;
-use super::authored::{ACCEPT, ACCEPT_INFO, ALLOW};
-use super::leg::{self, Asked, Leg, Offered, Stage};
+use super::authored::{ACCEPT, ACCEPT_INFO, ALLOW, ALLOW_EVENTS, SUPPORTED};
+use super::leg::{self, Asked, Exchange, Leg, Offered, Reliably, Stage};
 use super::receive::Peer;
 use crate::ids::LegId;
 use crate::sip::dialog::{Dialog, DialogKey};
@@ -51,6 +52,9 @@ impl Endpoint {
             let wait = [("Retry-After", self.retry_after(1, 5))];
             return self.answer_without_state(peer, &request, 503, &wait);
         }
+        if self.is_asked_who(now, peer, &request) {
+            return;
+        }
         match self.judge(&request) {
             Err(denial) => self.deny(now, peer, &request, denial),
             Ok(()) if *request.method() == Method::Invite => self.invite(now, peer, request),
@@ -67,12 +71,25 @@ impl Endpoint {
         }
         self.judge_gate(request)?;
         if *request.method() == Method::Invite {
-            if request.header("Replaces").is_some() {
-                return Err(Denial::new(481, "replaces"));
-            }
             judge_body(request)?;
+            judge_accept(request)?;
+            self.judge_replaces(request)?;
         }
         Ok(())
+    }
+
+    /// To replace a call is a feature of its own; an INVITE that names one of ours is a call like any other, one
+    /// that names none is meant for nobody (RFC 3891 §3).
+    fn judge_replaces(&self, request: &Message) -> Result<(), Denial> {
+        let Some(value) = request.header("Replaces") else { return Ok(()) };
+        let mut parts = value.split(';').map(str::trim);
+        let call_id = parts.next().unwrap_or_default();
+        let to_tag = parts.find_map(|part| part.strip_prefix("to-tag="));
+        let known = to_tag.map(|tag| DialogKey::new(call_id.as_bytes(), tag));
+        match known.is_some_and(|key| self.dialogs.contains_key(&key)) {
+            true => Ok(()),
+            false => Err(Denial::new(481, "replaces")),
+        }
     }
 
     fn is_merged(&self, request: &Message) -> bool {
@@ -138,6 +155,8 @@ impl Endpoint {
             ("Contact", self.contact(peer.hop, false)),
             ("Allow", ALLOW.to_owned()),
             ("Accept", format!("{ACCEPT}, {ACCEPT_INFO}")),
+            ("Supported", SUPPORTED.to_owned()),
+            ("Allow-Events", ALLOW_EVENTS.to_owned()),
         ];
         self.conclude(now, peer, request, &tag, 200, &headers);
     }
@@ -155,9 +174,14 @@ impl Endpoint {
         let dialog = Dialog::of_invite(&invite, &tag, peer.hop);
         let expires = invite.expires().map(|seconds| now + Duration::from_secs(seconds.into()));
         self.dialogs.insert(dialog.key(), id);
-        let asked = Asked { tx, invite: invite.clone(), source: peer.hop.remote };
-        let offered = Offered { asked, expires, progress: None };
-        self.settle(id, Leg::new(trunk, dialog, Stage::Offered(Box::new(offered))));
+        let asked = Asked { tx, request: invite.clone(), source: peer.hop.remote };
+        let reliably = Reliably::of(&invite);
+        let waiting = VecDeque::new();
+        let offered = Offered { asked, expires, reliably, progress: None, waiting, answer: None };
+        let mut leg = Leg::new(trunk, dialog, Stage::Offered(Box::new(offered)));
+        leg.exchange = if invite.body().is_empty() { Exchange::Open } else { Exchange::Theirs };
+        leg.learn(&invite);
+        self.settle(id, leg);
         self.tell(Event::Incoming(Box::new(Incoming {
             leg: id,
             trunk: peer.trunk,
@@ -165,7 +189,7 @@ impl Endpoint {
             local: peer.hop.local,
             remote: peer.hop.remote,
             transport: peer.hop.transport,
-            reliable: false,
+            reliable: reliably != Reliably::Never,
             invite,
         })));
     }
@@ -199,7 +223,10 @@ impl Endpoint {
     /// The INVITE of a leg, or its re-INVITE, is taken back.
     fn cancelled(&mut self, now: Instant, id: LegId, leg: &mut Leg, tx: TxId, reason: Option<String>) {
         match leg.reoffer.take_if(|reoffer| reoffer.asked.tx == tx) {
-            Some(reoffer) => self.answer_invite(now, leg, &reoffer.asked, 487, &[]),
+            Some(reoffer) => {
+                self.answer_invite(now, leg, &reoffer.asked, 487, &[]);
+                self.go_on(now, id, leg);
+            }
             None => {
                 self.terminate_offer(now, leg);
                 self.end(now, id, leg, Ended::Cancelled { reason });
@@ -251,13 +278,31 @@ fn judge_method(request: &Message) -> Result<(), Denial> {
     Err(Denial::new(status, cause).header("Allow", ALLOW))
 }
 
-/// Step 6. Nothing of what may be required is there yet.
+/// Step 6.
 pub(super) fn judge_require(request: &Message) -> Result<(), Denial> {
+    let known = |option: &str| SUPPORTED.split(", ").any(|ours| ours.eq_ignore_ascii_case(option));
     let required = request.list("Require");
-    if required.is_empty() {
+    let lacking: Vec<&str> =
+        required.iter().map(|option| &**option).filter(|option| !known(option)).collect();
+    if lacking.is_empty() {
         return Ok(());
     }
-    Err(Denial::new(420, "require").header("Unsupported", required.join(", ")))
+    Err(Denial::new(420, "require").header("Unsupported", lacking.join(", ")))
+}
+
+/// Who can read no session description cannot be answered (RFC 3261 §20.1); without Accept anybody can.
+fn judge_accept(request: &Message) -> Result<(), Denial> {
+    let takes = |range: &str| {
+        let mut parts = range.split(';').map(|part| part.trim().to_ascii_lowercase());
+        let kind = parts.next().unwrap_or_default();
+        let refused = parts
+            .any(|part| part.strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0)));
+        matches!(kind.as_str(), "application/sdp" | "application/*" | "*/*" | "multipart/mixed") && !refused
+    };
+    if request.header("Accept").is_none() || request.list("Accept").iter().any(|range| takes(range)) {
+        return Ok(());
+    }
+    Err(Denial::new(406, "accept"))
 }
 
 /// Step 9: a session description, or parts among which one may be.

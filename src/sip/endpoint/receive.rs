@@ -1,13 +1,14 @@
 //! What comes in: strangers and the malformed are met here, copies absorbed, the rest sent on its way
 //! (sip-trunk.md section 4, steps 1 to 3).
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::{Endpoint, Hop, Output, access};
 use crate::ids::TrunkId;
-use crate::sip::Strangers;
 use crate::sip::message::{Framed, Framing, Malformed, Message, Method, Response};
 use crate::sip::transaction::{Send, ServerKey};
+use crate::sip::{Strangers, Trunk};
 use crate::telemetry::metrics;
 
 /// A 403 to a stranger is never larger than what it answers by more (reliability R-22).
@@ -15,6 +16,9 @@ const STRANGER_GROWTH: usize = 128;
 
 /// The part of the cap on transactions that is added for calls that are up.
 const HEADROOM: usize = 4;
+
+/// An INVITE that lay unread for longer is not worth answering: its sender has sent it again (reliability R-105).
+const STALE: Duration = Duration::from_millis(500);
 
 /// Who sent a request, once that is settled.
 #[derive(Clone, Copy, Debug)]
@@ -26,11 +30,12 @@ pub(super) struct Peer {
 }
 
 impl Endpoint {
-    pub(super) fn datagram(&mut self, now: Instant, hop: Hop, bytes: &[u8]) {
+    pub(super) fn datagram(&mut self, now: Instant, hop: Hop, bytes: &[u8], waited: Duration) {
         if self.is_unheard(now, hop) {
             return metrics::sip_dropped(hop.transport.as_str(), "stranger");
         }
         match Message::parse(bytes, Framing::Datagram) {
+            Ok(message) if waited > STALE && begins_a_call(&message) => self.drop_message(now, hop, "waited"),
             Ok(message) => self.message(now, hop, message),
             Err(malformed) => self.malformed(now, hop, &malformed),
         }
@@ -67,6 +72,17 @@ impl Endpoint {
         access::trunk_of(&self.trunks, hop.transport, hop.remote.ip())
     }
 
+    /// The trunk that has a target there. A target may send inside the calls we made to it, not call us.
+    fn called_trunk(&self, hop: Hop) -> Option<TrunkId> {
+        let ip = hop.remote.ip();
+        if !self.targets.are_at(ip) {
+            return None;
+        }
+        let of = |trunk: &&Arc<Trunk>| self.targets.has_target_at(trunk, ip);
+        let place = self.trunks.iter().position(|trunk| of(&trunk));
+        place.and_then(|place| u16::try_from(place).ok()).map(TrunkId)
+    }
+
     fn malformed(&mut self, now: Instant, hop: Hop, malformed: &Malformed) {
         let (cause, trunk) = (malformed.cause, self.trunk_of(hop));
         metrics::sip_dropped(hop.transport.as_str(), cause.as_str());
@@ -89,10 +105,12 @@ impl Endpoint {
             return self.response(now, hop, status, &message);
         }
         metrics::sip_request(transport, "in", message.method().label());
-        let Some(trunk) = self.trunk_of(hop) else {
+        let known = self.transactions.serving(&ServerKey::of(&message));
+        let called = || self.called_trunk(hop).filter(|_| known.is_some() || message.to().tag().is_some());
+        let Some(trunk) = self.trunk_of(hop).or_else(called) else {
             return self.refuse_stranger(now, hop, &message, 403);
         };
-        let (peer, known) = (Peer { hop, trunk }, self.transactions.serving(&ServerKey::of(&message)));
+        let peer = Peer { hop, trunk };
         match (message.method(), known) {
             (Method::Ack, Some(tx)) if !self.transactions.acknowledge(now, tx) => {}
             (Method::Ack, _) => self.ack(now, peer, &message),
@@ -159,4 +177,9 @@ impl Endpoint {
         let (way, octets) = (self.way_back(request, peer.hop, Some(peer.trunk)), answer.octets());
         self.transmit(way, Send::First(octets.into()));
     }
+}
+
+/// An INVITE outside a dialog; those inside are served however late.
+fn begins_a_call(message: &Message) -> bool {
+    message.is_request() && *message.method() == Method::Invite && message.to().tag().is_none()
 }

@@ -11,13 +11,16 @@ use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
+use super::connections::{Comer, Connections};
+use super::lookup::{self, Lookups};
 use super::resolve::Facing;
-use super::tcp::{self, Connections, FromStream};
+use super::stream::{self, FromStream};
 use super::udp::Datagrams;
 use super::{Sockets, Trace, Traced};
 use crate::sip::endpoint::{Endpoint, Input, Output};
 use crate::sip::hop::{Hop, Way};
 use crate::sip::message::Framed;
+use crate::sip::target::{Found, Service, Unresolved};
 use crate::sip::{Command, Destination, Event, Octets, Transport};
 use crate::telemetry::metrics;
 
@@ -45,17 +48,19 @@ pub async fn drive(
     let (tell, mut streams) = mpsc::channel(STREAM_QUEUE);
     let listening = sockets.local_addrs();
     let mut acceptors = JoinSet::new();
-    for (listener, _) in sockets.tcp {
-        acceptors.spawn(tcp::accept(listener, tell.clone()));
+    for (listener, listen) in sockets.streams {
+        acceptors.spawn(stream::accept(listener, listen.transport, tell.clone()));
     }
-    let connections = Connections::new(tell, sockets.dscp);
+    let connections = Connections::new(tell, sockets.dscp, sockets.limits, sockets.tls);
     let (facing, listeners) = (Facing::default(), HashMap::new());
+    let lookups = Lookups::new(sockets.nameservers);
     let mut shell =
-        Shell { endpoint, udp: sockets.udp, connections, facing, listeners, events, trace, next: 0 };
+        Shell { endpoint, udp: sockets.udp, connections, facing, lookups, listeners, events, trace, next: 0 };
     for listen in listening {
         shell.endpoint.listens_on(listen.transport, listen.addr);
         shell.listeners.entry((listen.transport, listen.addr.is_ipv4())).or_insert(listen.addr);
     }
+    shell.step(Instant::now(), Input::Timeout); // pings begin
     let mut buffer = vec![0; 65_535];
     let mut measured = Instant::now();
     let mut ending = None;
@@ -65,6 +70,7 @@ pub async fn drive(
             measured = now;
             let load = shell.endpoint.load();
             metrics::resource("sip_transactions", load.transactions, shell.endpoint.transactions_limit());
+            shell.connections.measure();
         }
         if ending.is_some_and(|until| now >= until || shell.endpoint.load().legs == 0) {
             return shell.endpoint;
@@ -79,6 +85,7 @@ pub async fn drive(
                 shell.datagrams(which, count, from, &mut buffer).await;
             }
             Some(said) = streams.recv() => shell.stream(said),
+            () = shell.lookups.answered() => shell.answer(Instant::now()),
             command = commands.recv(), if ending.is_none() => match command {
                 Some(command) => shell.command(command),
                 None => ending = Some(now + LAST_ANSWERS),
@@ -109,6 +116,7 @@ struct Shell<E> {
     udp: Vec<Datagrams>,
     connections: Connections,
     facing: Facing,
+    lookups: Lookups,
     /// The first listener of each transport and family: what calls of ours go out by.
     listeners: HashMap<(Transport, bool), SocketAddr>,
     events: E,
@@ -121,8 +129,39 @@ impl<E: FnMut(Event) + Send> Shell<E> {
     /// One input, then drain the outputs.
     fn step(&mut self, now: Instant, input: Input<'_>) {
         self.endpoint.handle(now, input);
+        self.drain(now);
+        self.answer(now);
+    }
+
+    /// Answers to what the endpoint asked, as far as they are there.
+    fn answer(&mut self, now: Instant) {
+        while let Some((question, looked)) = self.lookups.ready() {
+            let found = looked.and_then(|services| self.faced(&services));
+            self.endpoint.handle(now, Input::Resolved { question, found });
+            self.drain(now);
+        }
+    }
+
+    /// With our address that faces each place; without the places that nothing of ours can reach.
+    fn faced(&mut self, services: &[lookup::Service]) -> Found {
+        let mut found = Vec::new();
+        for service in services {
+            let transport = service.transport;
+            let hops = service.addresses.iter().filter_map(|&remote| {
+                let listener = self.listeners.get(&(transport, remote.is_ipv4()))?;
+                let local = self.facing.local(*listener, remote.ip())?;
+                Some(Hop { transport, local, remote })
+            });
+            found.push(Service { priority: service.priority, weight: service.weight, hops: hops.collect() });
+        }
+        let any = found.iter().any(|service| !service.hops.is_empty());
+        if any { Ok(found) } else { Err(Unresolved::NoAddress) }
+    }
+
+    fn drain(&mut self, now: Instant) {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
+                Output::Resolve(question) => self.lookups.ask(question),
                 Output::Transmit { way, bytes } => self.transmit(now, way, bytes),
                 Output::Close(hop) => self.connections.close(hop),
                 Output::Event(event) => (self.events)(event),
@@ -175,10 +214,13 @@ impl<E: FnMut(Event) + Send> Shell<E> {
     fn stream(&mut self, said: FromStream) {
         let now = Instant::now();
         match said {
-            FromStream::Accepted(stream) => {
-                let known = stream.peer_addr().is_ok_and(|from| self.endpoint.knows(Transport::Tcp, from));
-                self.connections.accept(stream, known);
+            FromStream::Accepted(stream, transport) => {
+                let Ok(from) = stream.peer_addr() else { return };
+                let known = self.endpoint.knows(transport, from);
+                let names = self.endpoint.client_names(transport, from);
+                self.connections.accept(stream, transport, Comer { known, names });
             }
+            FromStream::Secured(id) => self.connections.secured(id),
             FromStream::Framed(id, framed) => {
                 let Some(hop) = self.connections.hop(id) else { return };
                 if let Framed::Message(message) = &framed {
@@ -222,8 +264,11 @@ impl<E: FnMut(Event) + Send> Shell<E> {
                 let socket = self.udp.iter().find(|socket| socket.is(hop.local));
                 socket.is_some_and(|socket| socket.send(&bytes, hop.remote))
             }
-            Transport::Tcp => self.connections.send(way, bytes),
-            Transport::Tls => false,
+            Transport::Tcp | Transport::Tls => {
+                let endpoint = &self.endpoint;
+                let to = way.otherwise.unwrap_or(hop.remote);
+                self.connections.send(way, bytes, || endpoint.server_names(to))
+            }
         };
         if !taken {
             metrics::sip_dropped(hop.transport.as_str(), "not_sent");

@@ -7,11 +7,15 @@
 //!  commands ───── bounded ────┘     one task       └─► events
 //! ```
 
+mod connections;
 mod drive;
+mod handshakes;
+mod lookup;
 mod resolve;
-mod tcp;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod udp;
 
 use std::fmt;
@@ -25,7 +29,9 @@ use tokio::net::TcpListener;
 
 use super::Transport;
 use super::hop::Hop;
+pub use connections::Limits;
 pub use drive::drive;
+pub use tls::{Tls, TlsError, TlsFiles};
 use udp::Datagrams;
 
 /// Connections waiting to be accepted.
@@ -52,17 +58,36 @@ impl fmt::Display for Listen {
 #[derive(Debug)]
 pub struct Sockets {
     udp: Vec<Datagrams>,
-    tcp: Vec<(TcpListener, SocketAddr)>,
+    streams: Vec<(TcpListener, Listen)>,
+    tls: Option<Tls>,
     dscp: u8,
+    nameservers: Vec<SocketAddr>,
+    limits: Limits,
 }
 
 impl Sockets {
-    /// Opens them all, or none. Must be called within a tokio runtime.
+    /// Opens them all, or none; without TLS. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// An address is taken or not ours, and which; TLS is not served yet.
+    /// As `bind_with`.
     pub fn bind(listen: &[Listen]) -> io::Result<Self> {
-        let mut sockets = Self { udp: Vec::new(), tcp: Vec::new(), dscp: CS3 };
+        Self::bind_with(listen, None)
+    }
+
+    /// Opens them all, or none. Must be called within a tokio runtime. A clone of `tls` that is kept replaces its
+    /// certificates while these sockets are open.
+    ///
+    /// # Errors
+    /// An address is taken or not ours, and which; TLS is listened for without a certificate.
+    pub fn bind_with(listen: &[Listen], tls: Option<Tls>) -> io::Result<Self> {
+        let mut sockets = Self {
+            udp: Vec::new(),
+            streams: Vec::new(),
+            tls,
+            dscp: CS3,
+            nameservers: Vec::new(),
+            limits: Limits::default(),
+        };
         for at in listen {
             let named = |error: io::Error| io::Error::new(error.kind(), format!("{at}: {error}"));
             sockets.open(*at).map_err(named)?;
@@ -72,14 +97,21 @@ impl Sockets {
     }
 
     fn open(&mut self, at: Listen) -> io::Result<()> {
-        match at.transport {
-            Transport::Udp => self.udp.push(Datagrams::bind(at.addr)?),
-            Transport::Tcp => self.tcp.push(listen_tcp(at.addr)?),
-            Transport::Tls => {
-                return Err(io::Error::new(io::ErrorKind::Unsupported, "TLS is not served yet"));
-            }
+        if at.transport == Transport::Udp {
+            self.udp.push(Datagrams::bind(at.addr)?);
+            return Ok(());
         }
+        if at.transport == Transport::Tls && self.tls.as_ref().and_then(Tls::acceptor).is_none() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS needs a certificate and its key"));
+        }
+        let (listener, addr) = listen_tcp(at.addr)?;
+        self.streams.push((listener, Listen { transport: at.transport, addr }));
         Ok(())
+    }
+
+    /// How many connections there may be, and for how long.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// Marks what we send, 0..=63. A system that does not let us is no fault.
@@ -90,12 +122,16 @@ impl Sockets {
         }
     }
 
+    /// Names of targets are looked up there in place of the system's name servers.
+    pub fn set_nameservers(&mut self, nameservers: Vec<SocketAddr>) {
+        self.nameservers = nameservers;
+    }
+
     /// What they listen on, with the ports that were taken.
     pub fn local_addrs(&self) -> Vec<Listen> {
         let udp =
             self.udp.iter().map(|datagrams| Listen { transport: Transport::Udp, addr: datagrams.local() });
-        let tcp = self.tcp.iter().map(|(_, addr)| Listen { transport: Transport::Tcp, addr: *addr });
-        udp.chain(tcp).collect()
+        udp.chain(self.streams.iter().map(|(_, listen)| *listen)).collect()
     }
 }
 

@@ -108,6 +108,11 @@ impl ClientInvite {
         }
     }
 
+    /// From now on it is not sent again.
+    pub(crate) fn hush(&mut self) {
+        self.again = None;
+    }
+
     /// When `Timeout` is next worth telling.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         earliest([self.again.map(|a| a.at), self.until])

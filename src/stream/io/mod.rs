@@ -6,7 +6,6 @@
 
 mod acks;
 mod dial;
-mod itself;
 mod line;
 mod socket;
 #[cfg(test)]

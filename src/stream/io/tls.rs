@@ -2,19 +2,17 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::client::VerifierBuilderError;
-use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::itself;
 use crate::stream::connect::Failure;
+use crate::tls::{self, FileError};
 
 /// Octets TLS may hold for a slow socket; 64 KiB is the library's.
 const BUFFER: usize = 16 * 1024;
@@ -32,13 +30,8 @@ pub struct Trust {
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// A file cannot be read as PEM.
-    #[error("{path}: {reason}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The authorities cannot be used.
     #[error("ca_file: {0}")]
     Roots(#[from] VerifierBuilderError),
@@ -48,9 +41,8 @@ pub enum TrustError {
 }
 
 /// What all streams' TLS connections are made with; sessions are resumed through it.
-#[derive(Clone)]
 pub struct Connector {
-    config: Arc<ClientConfig>,
+    config: RwLock<Arc<ClientConfig>>,
 }
 
 impl std::fmt::Debug for Connector {
@@ -66,28 +58,38 @@ impl Connector {
     /// When a file that was named cannot be used.
     pub fn new(trust: &Trust) -> Result<Self, TrustError> {
         let (roots, own) = match &trust.ca_file {
-            Some(path) => (authorities(path)?, certificates(path)?),
-            None => (system(), Vec::new()),
+            Some(path) => (tls::authorities(path)?, tls::certificates(path)?),
+            None => (tls::system(), Vec::new()),
         };
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let builder = ClientConfig::builder_with_provider(tls::provider())
             .with_safe_default_protocol_versions()
             .expect("ring speaks TLS 1.2 and 1.3");
         let builder = match own.is_empty() {
             true => builder.with_root_certificates(roots),
-            false => builder.dangerous().with_custom_certificate_verifier(itself::verifier(roots, own)?),
+            false => builder.dangerous().with_custom_certificate_verifier(tls::servers(roots, own)?),
         };
         let config = match &trust.client {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|reason| unreadable(key, &reason))?;
-                builder.with_client_auth_cert(certificates(chain)?, key).map_err(TrustError::Client)?
+                let (chain, key) = (tls::certificates(chain)?, tls::private_key(key)?);
+                builder.with_client_auth_cert(chain, key).map_err(TrustError::Client)?
             }
         };
         Ok(Self::of(config))
     }
 
     pub(super) fn of(config: ClientConfig) -> Self {
-        Self { config: Arc::new(config) }
+        Self { config: RwLock::new(Arc::new(config)) }
+    }
+
+    /// Streams that are opened from now on are made as with `other`; those that are open stay as they are.
+    pub fn replace(&self, other: &Self) {
+        let other = other.current();
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = other;
+    }
+
+    fn current(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The system's roots, or those of a file alone.
@@ -105,44 +107,10 @@ impl Connector {
     ) -> Result<TlsStream<TcpStream>, Failure> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| Failure::Tls { cause: "tls_name", reason: "no name to verify".to_owned() })?;
-        let connector = TlsConnector::from(Arc::clone(&self.config));
+        let connector = TlsConnector::from(self.current());
         let limited = |tls: &mut rustls::ClientConnection| tls.set_buffer_limit(Some(BUFFER));
         connector.connect_with(name, tcp, limited).await.map_err(|error| failure(&error))
     }
-}
-
-fn system() -> RootCertStore {
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::warn!(%error, "a root certificate of the system was not read");
-    }
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        tracing::warn!("the system has no root certificates: no wss:// bot can be verified");
-    }
-    roots
-}
-
-fn authorities(path: &Path) -> Result<RootCertStore, TrustError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|reason| unreadable(path, &reason))?;
-    }
-    Ok(roots)
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
-    let all = CertificateDer::pem_file_iter(path).map_err(|reason| unreadable(path, &reason))?;
-    let all: Vec<_> = all.collect::<Result<_, _>>().map_err(|reason| unreadable(path, &reason))?;
-    match all.is_empty() {
-        true => Err(unreadable(path, &"no certificate in it")),
-        false => Ok(all),
-    }
-}
-
-fn unreadable(path: &Path, reason: &dyn std::fmt::Display) -> TrustError {
-    TrustError::File { path: path.to_owned(), reason: reason.to_string() }
 }
 
 /// Expired, wrong name and unknown issuer each have a cause of their own.

@@ -93,11 +93,12 @@ fn what_is_required_and_not_there_is_named() {
     let mut bench = Bench::new();
     bench.peer(&invite("Require: 100rel, x-magic\r\n"));
     let answer = bench.only();
-    assert_eq!(
-        (answer.status(), answer.list("Unsupported").join(" ")),
-        (Some(420), "100rel x-magic".to_owned())
-    );
+    assert_eq!((answer.status(), answer.list("Unsupported").join(" ")), (Some(420), "x-magic".to_owned()));
+    bench.peer(&request("OPTIONS", "o", "", 1, "Require: replaces\r\n", ""));
+    assert_eq!(bench.only().header("Unsupported").as_deref(), Some("replaces"));
     assert!(bench.events.is_empty());
+    bench.peer(&invite("Require: timer, 100rel\r\n").replace("first", "second"));
+    assert_eq!(bench.heard(), ["100"]);
 }
 
 #[test]
@@ -227,4 +228,65 @@ fn an_ipv4_mapped_source_is_the_ipv4_trunk() {
     bench.from("[::ffff:192.0.2.10]:5060", &invite(""));
     let Some(Event::Incoming(incoming)) = bench.events.first() else { panic!("{:?}", bench.events) };
     assert_eq!(incoming.remote, addr(PEER));
+}
+
+#[test]
+fn who_takes_no_session_description_gets_406() {
+    for (n, accept) in ["", "text/plain", "application/sdp;q=0, text/*"].into_iter().enumerate() {
+        let mut bench = Bench::new();
+        bench.peer(&invite(&format!("Accept: {accept}\r\n")));
+        assert_eq!(bench.heard(), ["406"], "{n}: {accept}");
+        assert!(bench.events.is_empty());
+    }
+    for accept in
+        ["application/sdp", "text/plain, Application/*;q=0.1", "*/*", "a/b\r\nAccept: application/sdp"]
+    {
+        let mut bench = Bench::new();
+        bench.invited(&format!("Accept: {accept}\r\n"));
+    }
+}
+
+#[test]
+fn an_invite_that_replaces_a_call_we_do_not_have_gets_481() {
+    let mut bench = Bench::new();
+    let (_, tag) = bench.up("");
+    let other = |n: &str, replaces: &str| {
+        invite(&format!("Replaces: {replaces}\r\n"))
+            .replace("first", n)
+            .replace("Call-ID: call", "Call-ID: other")
+    };
+    bench.peer(&other("a", "call;to-tag=none;from-tag=peer"));
+    bench.peer(&other("b", &format!("gone;to-tag={tag};from-tag=peer")));
+    bench.peer(&other("c", "call"));
+    assert_eq!(bench.heard(), ["481"; 3]);
+    bench.peer(&other("d", &format!("call;from-tag=peer;to-tag={tag}")).replace("CSeq: 1", "CSeq: 2"));
+    assert_eq!(bench.heard(), ["100"], "a call like any other");
+}
+
+#[test]
+fn an_invite_that_lay_unread_for_over_500_ms_is_dropped_and_nothing_else() {
+    let mut bench = Bench::new();
+    let (_, tag) = bench.up("");
+    let fresh = |n: &str| invite("").replace("first", n).replace("Call-ID: call", "Call-ID: other");
+    bench.waited(501, &fresh("a"));
+    assert!(bench.sent.is_empty());
+    bench.waited(60_000, &request("OPTIONS", "o", "", 1, "", ""));
+    bench.waited(
+        60_000,
+        &inside("INVITE", &tag, 2, &format!("{CONTACT}Content-Type: application/sdp\r\n"), "v=0\r\n"),
+    );
+    bench.waited(60_000, &inside("BYE", &tag, 3, "", ""));
+    bench.waited(500, &fresh("b"));
+    assert_eq!(bench.heard(), ["200", "200", "487", "100"]);
+}
+
+#[test]
+fn options_says_what_we_are_able_to_do() {
+    let mut bench = Bench::new();
+    bench.peer(&request("OPTIONS", "o", "", 1, "", ""));
+    let answer = bench.only();
+    let of = |name: &str| answer.header(name).unwrap_or_default().into_owned();
+    assert_eq!(of("Allow"), "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK, INFO, NOTIFY");
+    assert_eq!((of("Supported"), of("Allow-Events")), ("timer, 100rel".to_owned(), "refer".to_owned()));
+    assert_eq!(of("Accept"), "application/sdp, application/dtmf-relay, application/dtmf");
 }

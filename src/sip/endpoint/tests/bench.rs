@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::ids::{Entropy, LegId};
 use crate::sip::endpoint::{Endpoint, Input, Output};
 use crate::sip::message::{Framing, Message};
+use crate::sip::target::Question;
 use crate::sip::{Body, Command, Config, Ended, Event, Load, Target, Transport, Trunk};
 
 pub(super) const US: &str = "192.0.2.1:5060";
@@ -32,6 +33,8 @@ pub(super) struct Bench {
     pub(super) sent: Vec<(SocketAddr, Message)>,
     pub(super) raw: Vec<Vec<u8>>,
     pub(super) events: Vec<Event>,
+    /// What was asked of the system and not answered yet.
+    pub(super) asked: Vec<Question>,
 }
 
 impl Bench {
@@ -43,7 +46,14 @@ impl Bench {
         let mut endpoint = Endpoint::new(config, Entropy::seeded(7));
         endpoint.listens_on(Transport::Udp, addr(US));
         endpoint.listens_on(Transport::Tcp, addr(US));
-        Self { now: Instant::now(), endpoint, sent: Vec::new(), raw: Vec::new(), events: Vec::new() }
+        Self {
+            now: Instant::now(),
+            endpoint,
+            sent: Vec::new(),
+            raw: Vec::new(),
+            events: Vec::new(),
+            asked: Vec::new(),
+        }
     }
 
     fn input(&mut self, input: Input<'_>) {
@@ -55,6 +65,7 @@ impl Bench {
                     self.raw.push(bytes.to_vec());
                 }
                 Output::Event(event) => self.events.push(event),
+                Output::Resolve(question) => self.asked.push(question),
                 Output::Close(_) => {}
             }
         }
@@ -66,6 +77,12 @@ impl Bench {
 
     pub(super) fn octets(&mut self, source: &str, bytes: &[u8]) {
         self.input(Input::Datagram { local: addr(US), remote: addr(source), bytes });
+    }
+
+    /// The trunk's peer sends this, and it lies unread for so many milliseconds.
+    pub(super) fn waited(&mut self, ms: u64, text: &str) {
+        let (local, remote, waited) = (addr(US), addr(PEER), Duration::from_millis(ms));
+        self.input(Input::Waited { local, remote, bytes: text.as_bytes(), waited });
     }
 
     /// The trunk's peer sends this.

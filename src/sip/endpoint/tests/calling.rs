@@ -17,6 +17,7 @@ fn dial(to: &str) -> Command {
         uri: "sip:2000@203.0.113.5".to_owned(),
         to: Destination::Address(addr(to), Transport::Udp),
         ring_limit: Duration::from_secs(180),
+        credentials: None,
         from: "sip:1000@192.0.2.1".to_owned(),
         headers: vec![("X-Test".to_owned(), "yes".to_owned())],
         body: Some(sdp()),

@@ -200,9 +200,10 @@ fn other_requests_inside_a_call_are_answered_as_section_12_says() {
     let (leg, tag) = bench.up("");
     let cases = [
         ("UPDATE", "", "", "200"),
-        ("UPDATE", SDP, "v=0\r\n", "488"),
         ("OPTIONS", "", "", "200"),
-        ("NOTIFY", "Event: refer\r\n", "", "489"),
+        ("NOTIFY", "o: refer;id=3\r\n", "", "200"),
+        ("NOTIFY", "Event: telephone-event\r\n", "", "489"),
+        ("NOTIFY", "", "", "489"),
         ("PRACK", "RAck: 1 1 INVITE\r\n", "", "481"),
         ("REFER", "Refer-To: <sip:x@y>\r\n", "", "405"),
         ("MESSAGE", "", "", "405"),

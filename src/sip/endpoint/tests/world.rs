@@ -68,7 +68,7 @@ impl World {
             match output {
                 Output::Transmit { way, bytes } => self.carry(way.hop.local, way.hop.remote, &bytes),
                 Output::Event(event) => self.event(end, event),
-                Output::Close(_) => panic!("there is no stream here"),
+                Output::Close(_) | Output::Resolve(_) => panic!("there is no stream and no name here"),
             }
         }
     }
@@ -151,6 +151,7 @@ impl World {
             uri: "sip:bot@192.0.2.2".to_owned(),
             to: Destination::Address(addr(ENDS[1]), Transport::Udp),
             ring_limit: Duration::from_secs(180),
+            credentials: None,
             from: "sip:1000@192.0.2.1".to_owned(),
             headers: Vec::new(),
             body: Some(sdp()),

@@ -3,6 +3,9 @@
 use super::name_addr::read_params;
 use crate::sip::message::{Message, lex};
 
+/// No session interval is shorter, in seconds (RFC 4028 §4).
+pub const MIN_SE: u32 = 90;
+
 /// Who sends the refreshes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refresher {
@@ -35,6 +38,13 @@ pub fn session_expires(message: &Message) -> Option<SessionExpires> {
         _ => None,
     };
     Some(SessionExpires { seconds, refresher })
+}
+
+/// Whether a request is to be refused with 422 and `Min-SE: 90`: it asks for a shorter interval, and knows what a
+/// session timer is. Of an INVITE that is step 13 of sip-trunk.md section 4; the endpoint adds Min-SE to a 422.
+pub fn interval_too_small(request: &Message) -> bool {
+    let short = session_expires(request).is_some_and(|asked| asked.seconds < MIN_SE);
+    short && (request.lists("Supported", "timer") || request.lists("Require", "timer"))
 }
 
 /// Min-SE in seconds; its parameters are nothing to us.

@@ -42,6 +42,16 @@ impl Request {
         }
     }
 
+    /// What is asked.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Request-URI.
+    pub fn uri(&self) -> &[u8] {
+        &self.uri
+    }
+
     /// Our Via: `sent_by` is `host` or `host:port`. `rport` is asked for (RFC 3581 §3).
     pub fn via(mut self, transport: Transport, sent_by: &str, branch: &str) -> Self {
         let token = transport.as_str().to_ascii_uppercase();

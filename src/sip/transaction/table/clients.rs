@@ -21,10 +21,16 @@ impl Transactions {
         let id = self.next();
         let stream = way.hop.transport.is_stream();
         let machine = match purpose {
-            Purpose::Invite(_) => ClientMachine::Invite(ClientInvite::new(now, self.timers, stream, request)),
-            Purpose::Cancel(_) | Purpose::Bye(_) | Purpose::ByeFork(_) => {
-                ClientMachine::Other(ClientOther::new(now, self.timers, stream, request))
+            Purpose::Invite(..) | Purpose::Reinvite(_) => {
+                ClientMachine::Invite(ClientInvite::new(now, self.timers, stream, request))
             }
+            Purpose::Cancel(_)
+            | Purpose::Bye(_)
+            | Purpose::ByeFork(_)
+            | Purpose::Update(_)
+            | Purpose::Info(_)
+            | Purpose::Prack(..)
+            | Purpose::Ping(_) => ClientMachine::Other(ClientOther::new(now, self.timers, stream, request)),
         };
         self.by_response.insert(key.clone(), id);
         self.clients.insert(id, Client { machine, way, purpose, key });
@@ -74,6 +80,14 @@ impl Transactions {
         if let Some(client) = self.clients.remove(&id) {
             self.by_response.remove(&client.key);
         }
+    }
+
+    /// An INVITE of ours that nobody waits for any more goes out no more; what comes back to it is still told.
+    pub(crate) fn hush(&mut self, id: TxId) {
+        if let Some(Client { machine: ClientMachine::Invite(tx), .. }) = self.clients.get_mut(&id) {
+            tx.hush();
+        }
+        self.rearm_client(id);
     }
 
     /// The requests of ours that went over this hop and have no final answer.

@@ -21,21 +21,39 @@ pub(crate) struct TxId(u64);
 /// What a request of ours is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// It calls the leg's far end.
-    Invite(LegId),
+    /// It calls the leg's far end: which of its INVITEs.
+    Invite(LegId, u8),
     /// It takes that back.
     Cancel(LegId),
     /// It ends the leg.
     Bye(LegId),
     /// It ends another fork of the leg's INVITE.
     ByeFork(LegId),
+    /// It changes or refreshes the session, by INVITE.
+    Reinvite(LegId),
+    /// The same by UPDATE.
+    Update(LegId),
+    /// It tells of a key.
+    Info(LegId),
+    /// It acknowledges a reliable 1xx of one of the leg's far ends.
+    Prack(LegId, u8),
+    /// It asks whether a target is there.
+    Ping(u32),
 }
 
 impl Purpose {
     /// The leg it is sent for.
-    pub(crate) const fn leg(self) -> LegId {
+    pub(crate) const fn leg(self) -> Option<LegId> {
         match self {
-            Self::Invite(leg) | Self::Cancel(leg) | Self::Bye(leg) | Self::ByeFork(leg) => leg,
+            Self::Invite(leg, _)
+            | Self::Cancel(leg)
+            | Self::Bye(leg)
+            | Self::ByeFork(leg)
+            | Self::Prack(leg, _)
+            | Self::Reinvite(leg)
+            | Self::Update(leg)
+            | Self::Info(leg) => Some(leg),
+            Self::Ping(_) => None,
         }
     }
 }

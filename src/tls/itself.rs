@@ -1,4 +1,4 @@
-//! A bot's certificate that stands itself in `ca_file`. What `openssl req -x509` writes says of itself that it is an
+//! A server's certificate that stands itself in `ca_file`. What `openssl req -x509` writes says of itself that it is an
 //! authority, and RFC 5280 lets no authority be a server; whoever names that very certificate means it all the same.
 //! Its dates and its name are verified as ever.
 
@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-/// Verifies against `roots`, and takes a certificate that is one of `own` for what it is.
-pub(super) fn verifier(
+/// Verifies servers against `roots`, and takes a certificate that is one of `own` for what it is.
+///
+/// # Errors
+/// When there is no root to verify against.
+pub fn servers(
     roots: RootCertStore,
     own: Vec<CertificateDer<'static>>,
 ) -> Result<Arc<dyn ServerCertVerifier>, VerifierBuilderError> {
-    let usual =
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()))
-            .build()?;
+    let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), super::provider()).build()?;
     Ok(Arc::new(Itself { usual, own }))
 }
 
@@ -73,7 +73,7 @@ impl ServerCertVerifier for Itself {
 }
 
 /// The library has a type for this, but not in its interface.
-fn is_authority(why: &rustls::OtherError) -> bool {
+pub(super) fn is_authority(why: &rustls::OtherError) -> bool {
     format!("{why:?}").contains("CaUsedAsEndEntity")
 }
 
@@ -94,7 +94,7 @@ mod tests {
     fn verdict(named: &CertificateDer<'static>, shown: &CertificateDer<'_>, host: &str) -> Result<(), Error> {
         let mut roots = RootCertStore::empty();
         roots.add(named.clone()).expect("a root");
-        let verifier = verifier(roots, vec![named.clone()]).expect("a verifier");
+        let verifier = servers(roots, vec![named.clone()]).expect("a verifier");
         let name = ServerName::try_from(host).expect("a name").to_owned();
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_800_000_000)); // 2027
         verifier.verify_server_cert(shown, &[], &name, &[], now).map(drop)

@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Listen, Sockets, Trace, drive};
+mod tls;
+
+use super::{Limits, Listen, Sockets, Tls, Trace, drive};
 use crate::ids::{Entropy, LegId, TrunkId};
 use crate::sip::message::{Framed, Framer, Framing, Message};
 use crate::sip::{Body, Command, Config, Destination, Dial, Ended, Endpoint, Event, Transport, Trunk};
@@ -21,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Node {
     udp: SocketAddr,
     tcp: SocketAddr,
+    /// Nowhere without TLS.
+    tls: SocketAddr,
     commands: mpsc::Sender<Command>,
     events: mpsc::Receiver<Event>,
     traced: Arc<Mutex<Vec<(bool, String)>>>,
@@ -30,21 +34,26 @@ struct Node {
 impl Node {
     /// Listens on all addresses; 127.0.0.1 is its trunk.
     fn start() -> Self {
-        let listen = [Transport::Udp, Transport::Tcp]
-            .map(|transport| Listen { transport, addr: "0.0.0.0:0".parse().unwrap() });
-        let sockets = Sockets::bind(&listen).unwrap();
+        Self::start_with(None, Limits::default(), Trunk::new("loopback"))
+    }
+
+    fn start_with(tls: Option<Tls>, limits: Limits, trunk: Trunk) -> Self {
+        let transports: &[_] = match tls {
+            None => &[Transport::Udp, Transport::Tcp],
+            Some(_) => &[Transport::Udp, Transport::Tcp, Transport::Tls],
+        };
+        let addr = "0.0.0.0:0".parse().unwrap();
+        let listen: Vec<_> = transports.iter().map(|&transport| Listen { transport, addr }).collect();
+        let mut sockets = Sockets::bind_with(&listen, tls).unwrap();
+        sockets.set_limits(limits);
         let port = |transport| {
             let addrs = sockets.local_addrs();
-            let bound = addrs.iter().find(|listen| listen.transport == transport).unwrap();
-            SocketAddr::from(([127, 0, 0, 1], bound.addr.port()))
+            let bound = addrs.iter().find(|listen| listen.transport == transport);
+            SocketAddr::from(([127, 0, 0, 1], bound.map_or(0, |bound| bound.addr.port())))
         };
-        let (udp, tcp) = (port(Transport::Udp), port(Transport::Tcp));
-        let trunk = Trunk {
-            name: "loopback".to_owned(),
-            peers: vec!["127.0.0.1/32".parse().unwrap()],
-            transports: vec![Transport::Udp, Transport::Tcp],
-            ..Trunk::new("")
-        };
+        let (udp, tcp, tls) = (port(Transport::Udp), port(Transport::Tcp), port(Transport::Tls));
+        let peers = vec!["127.0.0.1/32".parse().unwrap()];
+        let trunk = Trunk { peers, transports: transports.to_vec(), ..trunk };
         let endpoint = Endpoint::new(Config { trunks: vec![trunk], ..Config::default() }, Entropy::from_os());
         let (commands, taken) = mpsc::channel(16);
         let (told, events) = mpsc::channel(64);
@@ -56,7 +65,7 @@ impl Node {
         });
         let tell = move |event| told.try_send(event).expect("the test listens");
         let driven = tokio::spawn(drive(endpoint, sockets, taken, tell, Some(trace)));
-        Self { udp, tcp, commands, events, traced, driven }
+        Self { udp, tcp, tls, commands, events, traced, driven }
     }
 
     async fn event(&mut self) -> Event {
@@ -83,6 +92,20 @@ fn request(method: &str, via: &str, to_tag: &str, cseq: u32) -> String {
     )
 }
 
+fn dial(leg: LegId, to: SocketAddr, transport: Transport) -> Command {
+    Command::Dial(Box::new(Dial {
+        leg,
+        trunk: TrunkId(0),
+        uri: format!("sip:bot@{to}"),
+        to: Destination::Address(to, transport),
+        ring_limit: Duration::from_secs(180),
+        credentials: None,
+        from: "sip:a@127.0.0.1".to_owned(),
+        headers: Vec::new(),
+        body: Some(sdp()),
+    }))
+}
+
 fn sdp() -> Body {
     Body::sdp("v=0\r\n")
 }
@@ -94,14 +117,29 @@ async fn datagram(socket: &UdpSocket) -> Message {
     Message::parse(&buffer[..count], Framing::Datagram).unwrap()
 }
 
+/// A stream of either kind.
+trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
+
 struct Wire {
-    stream: TcpStream,
+    stream: Box<dyn Duplex>,
     framer: Framer,
 }
 
 impl Wire {
+    fn of(stream: impl Duplex + 'static) -> Self {
+        Self { stream: Box::new(stream), framer: Framer::new() }
+    }
+
     async fn connect(to: SocketAddr) -> Self {
-        Self { stream: TcpStream::connect(to).await.unwrap(), framer: Framer::new() }
+        let stream = TcpStream::connect(to).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self::of(stream)
+    }
+
+    async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).await.unwrap();
+        self.stream.flush().await.unwrap();
     }
 
     async fn message(&mut self) -> Message {
@@ -175,7 +213,6 @@ async fn every_datagram_of_a_burst_is_heard() {
 async fn a_stream_is_read_however_it_is_split() {
     let mut node = Node::start();
     let mut wire = Wire::connect(node.tcp).await;
-    wire.stream.set_nodelay(true).unwrap();
     for octet in request("INVITE", "TCP 127.0.0.1", "", 1).bytes() {
         wire.stream.write_all(&[octet]).await.unwrap();
         tokio::task::yield_now().await;
@@ -223,7 +260,7 @@ async fn an_answer_whose_connection_is_closed_goes_to_the_port_of_via() {
     assert!(wire.is_closed().await);
     node.command(Command::Answer { leg, body: Some(sdp()) }).await;
     let (stream, _) = timeout(PATIENCE, listener.accept()).await.expect("a connection in time").unwrap();
-    let mut back = Wire { stream, framer: Framer::new() };
+    let mut back = Wire::of(stream);
     assert_eq!(back.message().await.status(), Some(200));
     node.stop().await;
 }
@@ -234,17 +271,7 @@ async fn two_nodes_call_each_other_over_both_transports() {
         let (mut caller, mut callee) = (Node::start(), Node::start());
         let leg = LegId(1 << 63);
         let to = if transport == Transport::Udp { callee.udp } else { callee.tcp };
-        let dial = Dial {
-            leg,
-            trunk: TrunkId(0),
-            uri: format!("sip:bot@{to}"),
-            to: Destination::Address(to, transport),
-            ring_limit: Duration::from_secs(180),
-            from: "sip:a@127.0.0.1".to_owned(),
-            headers: Vec::new(),
-            body: Some(sdp()),
-        };
-        caller.command(Command::Dial(Box::new(dial))).await;
+        caller.command(dial(leg, to, transport)).await;
         let theirs = callee.event().await.leg();
         callee.command(Command::Answer { leg: theirs, body: Some(sdp()) }).await;
         assert!(matches!(caller.event().await, Event::Answered { body: Some(_), .. }));
@@ -264,17 +291,7 @@ async fn a_call_to_a_closed_port_is_lost_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         listener.local_addr().unwrap()
     };
-    let dial = Dial {
-        leg: LegId(1 << 63),
-        trunk: TrunkId(0),
-        uri: "sip:bot@127.0.0.1".to_owned(),
-        to: Destination::Address(closed, Transport::Tcp),
-        ring_limit: Duration::from_secs(180),
-        from: "sip:a@127.0.0.1".to_owned(),
-        headers: Vec::new(),
-        body: None,
-    };
-    node.command(Command::Dial(Box::new(dial))).await;
+    node.command(dial(LegId(1 << 63), closed, Transport::Tcp)).await;
     assert!(matches!(node.event().await, Event::Ended { how: Ended::Lost, .. }));
     assert_eq!(node.stop().await, 0);
 }
@@ -300,7 +317,7 @@ async fn a_stranger_has_64_connections_and_the_trunk_still_gets_its_own() {
 async fn stranger(to: SocketAddr) -> Wire {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.9:0".parse().unwrap()).unwrap();
-    Wire { stream: socket.connect(to).await.unwrap(), framer: Framer::new() }
+    Wire::of(socket.connect(to).await.unwrap())
 }
 
 #[test]
