@@ -46,6 +46,7 @@ pub struct Graph {
     taken: usize,
     events: VecDeque<Event>,
     /// Closed ports whose leave is among the packets: their sockets are needed until it is taken.
+    #[allow(clippy::vec_box)] // as above
     leaving: Vec<Box<Port>>,
     spent: Vec<Spent>,
     closed: Tally,

@@ -207,7 +207,7 @@ fn a_stranger_is_not_heard() {
 }
 
 fn srtp_key(octet: u8) -> SrtpKey {
-    SrtpKey { short_tag: octet % 2 == 0, key: [octet; 16], salt: [octet; 14] }
+    SrtpKey { short_tag: octet.is_multiple_of(2), key: [octet; 16], salt: [octet; 14] }
 }
 
 /// One end of a session between two engines: keys of its own by number.
