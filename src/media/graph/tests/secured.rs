@@ -297,7 +297,6 @@ fn rtcp_of_any_content_ends_nothing() {
     assert_eq!(world.close().packets_in, 5);
 }
 
-/// Two packets of audio a peer under key 2 sends, and a report of it.
 #[test]
 fn a_call_under_srtp_is_one_that_only_the_keys_can_read() {
     let mut world = World::alone(RtpSpec { srtp: srtp(1, 2), ..spec() });
