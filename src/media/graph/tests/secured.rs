@@ -460,3 +460,23 @@ fn a_key_as_event_and_as_tone_is_told_once() {
     sing(&mut world, '5', 4);
     assert_eq!(world.keys(), "55");
 }
+
+#[test]
+fn loss_lowers_the_rating_and_loss_in_runs_lowers_it_more() {
+    let rated = |lost: fn(u32) -> bool| {
+        let mut world = World::alone(spec());
+        for n in 0..1000 {
+            if lost(n) {
+                world.seq = world.seq.wrapping_add(1);
+                world.timestamp = world.timestamp.wrapping_add(160);
+            } else {
+                world.say(&[0x80; 160]);
+            }
+            world.pass(20);
+        }
+        world.close().mos_in.expect("heard")
+    };
+    let clean = rated(|_| false);
+    let (single, runs) = (rated(|n| n % 20 == 7), rated(|n| n % 100 > 94));
+    assert!(clean > 4.35 && single < clean - 0.3 && runs < single - 0.2, "{clean} {single} {runs}");
+}
