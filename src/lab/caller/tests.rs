@@ -217,7 +217,7 @@ async fn what_cannot_be_dialled_is_refused_before_anything_is_sent() {
     let caller = caller().await;
     let refused = |dial| async { caller.dial(dial).await.map(|_| ()).unwrap_err().to_string() };
     assert!(refused(Dial::to("mailto:a@b")).await.contains("no SIP URI"));
-    assert!(refused(Dial::to("sip:a@127.0.0.1;transport=tls")).await.contains("not in this release"));
+    assert!(refused(Dial::to("sip:a@127.0.0.1;transport=tls")).await.contains("no certificate to trust"));
     let injected = Dial::to("sip:a@127.0.0.1").header("X-A", "b\r\nEvil: yes");
     assert!(refused(injected).await.contains("control characters"));
     let uri = Dial::to("sip:a@127.0.0.1\r\nEvil: yes");
