@@ -265,7 +265,8 @@ fn finished(wires: &Wires, cdr: &Cdr) {
         metrics::call_duration(&cdr.trunk, Duration::from_millis(cdr.times.duration_ms));
     }
     if let Some(media) = &cdr.media {
-        metrics::call_quality(&cdr.trunk, media.inward.jitter_ms / 1000.0, None, Some(media.mos.inward));
+        let round_trip = media.outward.round_trip_ms.map(|ms| Duration::from_secs_f64(ms.max(0.0) / 1000.0));
+        metrics::call_quality(&cdr.trunk, media.inward.jitter_ms / 1000.0, round_trip, media.mos.inward);
     }
     for stream in &cdr.streams {
         let host = stream.stream_url.as_deref().and_then(|url| stream::BotUrl::parse(url).ok());

@@ -213,8 +213,9 @@ impl Running {
         }
     }
 
-    /// Ends what is left with BYE and returns when everything is written and given back.
-    pub async fn stop(self) {
+    /// Ends what is left with BYE and returns when everything is written and given back: what signalling still
+    /// held, which is nothing but transactions that absorb retransmissions.
+    pub async fn stop(self) -> sip::Load {
         self.close_door().await;
         self.board.ask_all(Request::Shutdown);
         self.empty(LAST_CALLS).await;
@@ -225,8 +226,9 @@ impl Running {
             server.abort(); // a client that keeps its connection open keeps nothing else
         }
         drop((commands, desk)); // signalling ends when nobody can command it any more
-        let _ = signalling.await;
+        let held = signalling.await.map(|endpoint| endpoint.load()).unwrap_or_default();
         engine.stop().await;
         let _ = records.await;
+        held
     }
 }

@@ -485,7 +485,7 @@ pub enum Ended {
         /// Reason header field value.
         reason: Option<String>,
     },
-    /// The peer gave up before the answer (CANCEL, or Expires ran out).
+    /// The peer gave up before the answer (CANCEL, BYE in the early dialog, or Expires ran out).
     Cancelled {
         /// Reason header field value.
         reason: Option<String>,

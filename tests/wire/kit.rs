@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -12,7 +12,7 @@ use streamkit::config::{Config, Surroundings};
 use streamkit::daemon::{self, Onlookers, Running};
 use streamkit::lab::bot::{self, Bot, Manners, Script, Transcript};
 use streamkit::lab::caller::{self, Caller, Dial};
-use streamkit::sip::Transport;
+use streamkit::sip::{Load, Transport};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -44,6 +44,11 @@ pub(crate) fn alone(test: impl Future<Output = ()>) {
     }
     assert_eq!(self::descriptors(), descriptors, "descriptors left open");
     assert_eq!(self::threads(), threads, "threads left running");
+}
+
+/// Runs a test bounded in time, beside others.
+pub(crate) fn beside(test: impl Future<Output = ()>) {
+    runtime().block_on(async { timeout(BOUND, test).await.expect("the test is over in time") });
 }
 
 fn runtime() -> Runtime {
@@ -91,6 +96,12 @@ pub(crate) struct Wanted {
     pub(crate) v6: bool,
     /// The trunk is not this machine.
     pub(crate) stranger: bool,
+    /// Further lines of `[sip]`.
+    pub(crate) sip: String,
+    /// Further tables: trunks and routes, which come before the route of the bot.
+    pub(crate) tables: String,
+    /// RFC 3261 T1, shorter than the configuration lets it be: what absorbs retransmissions is soon gone.
+    pub(crate) t1: Option<Duration>,
 }
 
 impl Wanted {
@@ -108,17 +119,38 @@ impl Wanted {
         });
         let (host, bind) = if self.v6 { ("[::1]", "::1") } else { ("127.0.0.1", "127.0.0.1") };
         let peer = if self.stranger { "192.0.2.1" } else { bind };
-        let Self { bot, trunk, stream, .. } = self;
+        let Self { bot, trunk, stream, sip, tables, .. } = self;
         format!(
             "[node]\nname = \"wire\"\nstate_dir = {state:?}\nrun_dir = {state:?}\n\
-             [sip]\nlisten = [\"udp://{host}:0\", \"tcp://{host}:0\"]\n\
+             [sip]\nlisten = [\"udp://{host}:0\", \"tcp://{host}:0\"]\n{sip}\n\
              [http]\nlisten = [\"127.0.0.1:0\"]\n\
              [media]\nbind = \"{bind}\"\n[limits]\ncalls = 50\n\
              [stream]\n{ca}{stream}\n\
              [[trunk]]\nname = \"pbx\"\npeers = [\"{peer}\"]\naccount = \"{ACCOUNT}\"\n{trunk}\n\
-             [[route]]\ntrunk = \"pbx\"\nto = \"015*\"\nbot = {bot:?}\n",
+             {tables}\n[[route]]\ntrunk = \"pbx\"\nto = \"015*\"\nbot = {bot:?}\n",
             state = dir.path(),
         )
+    }
+}
+
+/// Every SIP message, sent by the daemon or not, as it passed; of a test that fails the last are printed.
+#[derive(Default)]
+struct Ladder(Arc<Mutex<Vec<(bool, String)>>>);
+
+impl Ladder {
+    fn messages(&self) -> MutexGuard<'_, Vec<(bool, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Ladder {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let messages = self.messages();
+            for (sent, text) in &messages[messages.len().saturating_sub(60)..] {
+                eprintln!("{} {text}", if *sent { ">>>" } else { "<<<" });
+            }
+        }
     }
 }
 
@@ -128,15 +160,26 @@ pub(crate) struct Node {
     pub(crate) running: Running,
     /// Every `start` as it was written to a bot.
     pub(crate) starts: Arc<Mutex<Vec<Value>>>,
+    ladder: Ladder,
     dir: TempDir,
 }
 
 impl Node {
-    /// Starts one.
+    /// Starts one, and waits until what is counted before a call is all there is without one.
     pub(crate) async fn start(wanted: &Wanted) -> Self {
+        let node = Self::start_beside(wanted).await;
+        Held::settled().await;
+        node
+    }
+
+    /// Starts one while other tests run in this process.
+    pub(crate) async fn start_beside(wanted: &Wanted) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let machine = Surroundings { variables: HashMap::new(), ..Surroundings::of_this_process() };
-        let config = Config::from_text("wire", &wanted.text(&dir), &machine).expect("a configuration");
+        let text = wanted.text(&dir);
+        let mut config =
+            Config::from_text("wire", &text, &machine).unwrap_or_else(|refused| panic!("{refused}\n{text}"));
+        config.sip.t1 = wanted.t1.unwrap_or(config.sip.t1);
         let starts = Arc::<Mutex<Vec<Value>>>::default();
         let seen = starts.clone();
         let stream: streamkit::stream::io::Trace = Arc::new(move |_, text: &str| {
@@ -146,14 +189,22 @@ impl Node {
                 seen.lock().unwrap_or_else(PoisonError::into_inner).push(message);
             }
         });
-        let onlookers = Onlookers { stream: Some(stream), ..Onlookers::default() };
+        let ladder = Ladder::default();
+        let seen = Arc::downgrade(&ladder.0);
+        let sip: streamkit::sip::io::Trace = Arc::new(move |passed: streamkit::sip::io::Traced<'_>| {
+            let message = (passed.sent, String::from_utf8_lossy(passed.bytes).into_owned());
+            if let Some(seen) = seen.upgrade() {
+                seen.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+            }
+        });
+        let onlookers = Onlookers { stream: Some(stream), sip: Some(sip) };
         let running = daemon::start(config, onlookers).await.expect("started");
-        let node = Self { running, starts, dir };
+        let node = Self { running, starts, ladder, dir };
         node.is_up().await;
         node
     }
 
-    /// Waits until every task of the daemon has begun: what is counted before a call is all there is without one.
+    /// Waits until every task of the daemon has begun.
     async fn is_up(&self) {
         let telephone = Telephone::facing(self.sip(Transport::Udp)).await;
         telephone.send(&telephone.request("OPTIONS", "1 OPTIONS", "z9hG4bKup", "", "")).await;
@@ -162,15 +213,18 @@ impl Node {
         let get = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         http.write_all(get).await.expect("asked");
         http.read_to_end(&mut Vec::new()).await.expect("answered");
-        drop((telephone, http));
-        let (mut held, mut since) = (Held::now(), Instant::now());
-        eventually("a daemon that is up", || {
-            if Held::now() != held {
-                (held, since) = (Held::now(), Instant::now());
-            }
-            since.elapsed() > Duration::from_millis(200)
-        })
-        .await;
+    }
+
+    /// Whether it sent, or received, a message that holds all of this.
+    pub(crate) fn passed(&self, sent: bool, parts: &[&str]) -> bool {
+        self.count(sent, parts) > 0
+    }
+
+    /// How many such messages passed.
+    pub(crate) fn count(&self, sent: bool, parts: &[&str]) -> usize {
+        let ladder = self.ladder.messages();
+        let is = |(its, text): &&(bool, String)| *its == sent && parts.iter().all(|part| text.contains(part));
+        ladder.iter().filter(is).count()
     }
 
     /// Where it takes SIP.
@@ -223,9 +277,9 @@ impl Node {
         assert_eq!(Held::now(), before, "descriptors and tasks");
     }
 
-    /// Ends it.
-    pub(crate) async fn stop(self) {
-        drop(self.stop_and_keep().await);
+    /// Ends it; what signalling still held.
+    pub(crate) async fn stop(self) -> Load {
+        timeout(PATIENCE, self.running.stop()).await.expect("the daemon stops in time")
     }
 
     /// Ends it; its folder.

@@ -7,10 +7,16 @@
 mod audio;
 mod binary;
 mod drain;
+#[allow(dead_code)]
 mod kit;
+mod line;
 mod many;
 mod pbx;
+#[allow(dead_code)] // each of the two binaries uses its part
+mod ports;
 mod raw;
 mod refusals;
 mod selftest;
+#[allow(dead_code)]
 mod sipp;
+mod vectors;

@@ -15,10 +15,6 @@ use streamkit::units::SampleRate;
 use crate::kit::{ACCOUNT, Held, Node, Wanted, alone, bot, over};
 use crate::sipp::Scene;
 
-const CALL: &str = include_str!("sipp/call.xml");
-const ECHO: &str = include_str!("sipp/echo.xml");
-const HUNG_UP: &str = include_str!("sipp/hung_up.xml");
-const OPTIONS: &str = include_str!("sipp/options.xml");
 /// A hole in speech that a listener notices.
 const HOLE: Duration = Duration::from_millis(15);
 /// Milliseconds between two packets after which it was not the line's fault.
@@ -32,7 +28,7 @@ async fn a_call(rate: SampleRate, tcp: bool, v6: bool) {
     let before = Held::settled().await;
     let said = Speech::Caller.sound();
     let lasts = said.duration() + Duration::from_millis(800);
-    let scene = Scene { speech: said.clone(), lasts, tcp, ..Scene::new(CALL) };
+    let scene = Scene { speech: said.clone(), lasts, tcp, ..Scene::new("call") };
     let transport = if tcp { Transport::Tcp } else { Transport::Udp };
     scene.play(node.sip(transport)).succeeds().await;
 
@@ -133,7 +129,7 @@ fn the_bot_hears_itself_by_way_of_an_echoing_pbx() {
         let speaker = bot(Script::of(vec![Step::burst(said.clone()), Step::Mark("said".into())])).await;
         let node = Node::start(&Wanted::leading_to(&speaker, "/media?sample-rate=16000")).await;
         let lasts = said.duration() + Duration::from_secs(1);
-        Scene { lasts, echo: true, ..Scene::new(ECHO) }.play(node.sip(Transport::Udp)).succeeds().await;
+        Scene { lasts, echo: true, ..Scene::new("echo") }.play(node.sip(Transport::Udp)).succeeds().await;
         let seen = over(&speaker, 1).await;
         heard_well(&seen[0], &said, &node.cdrs(1).await.remove(0));
         assert_eq!(seen[0].marks().len(), 1, "it was told that it had been heard");
@@ -154,8 +150,7 @@ fn a_bot_that_closes_hangs_up_on_the_pbx() {
         let leaver = bot(Script::of(steps)).await;
         let node = Node::start(&Wanted::leading_to(&leaver, "/media")).await;
         let before = Held::settled().await;
-        let scene = Scene { speech: Speech::Caller.sound(), ..Scene::new(HUNG_UP) };
-        scene.play(node.sip(Transport::Udp)).succeeds().await;
+        Scene::new("hung_up").play(node.sip(Transport::Udp)).succeeds().await;
         let seen = over(&leaver, 1).await;
         assert_eq!(seen[0].faults, Vec::<String>::new());
         assert_eq!(seen[0].ended.as_ref().map(|(_, end)| end), Some(&End::ByBot(1000)));
@@ -176,7 +171,7 @@ fn a_ping_of_the_pbx_is_answered() {
     alone(async {
         let echo = bot(Script::echo()).await;
         let node = Node::start(&Wanted::leading_to(&echo, "/media")).await;
-        let messages = Scene::new(OPTIONS).play(node.sip(Transport::Udp)).succeeds().await;
+        let messages = Scene::new("options").play(node.sip(Transport::Udp)).succeeds().await;
         assert!(messages.contains("SIP/2.0 200"), "{messages}");
         node.stop().await;
     });

@@ -1,96 +1,165 @@
-//! Debian's sipp as the PBX: one call of a scenario, in a process of its own.
+//! Debian's sipp as the other end: a scenario of `sipp/`, played in a process of its own.
 
 use std::fs::{self, File};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use streamkit::audio::{G711, codec};
 use streamkit::lab::sound::Sound;
+use streamkit::lab::speech::Speech;
 use streamkit::units::SampleRate;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
+use crate::ports;
+
 /// A scenario to be played by sipp.
 #[derive(Clone, Debug)]
 pub(crate) struct Scene {
-    /// XML with `@SPEECH@` and `@LASTS@`.
-    pub(crate) xml: &'static str,
-    /// What is said, if it speaks.
+    /// File of `sipp/`, without `.xml`.
+    pub(crate) name: &'static str,
+    /// Who is called.
+    pub(crate) number: &'static str,
+    /// What `speech.ulaw` holds, and from the ACK on is said, if the scenario speaks.
     pub(crate) speech: Sound,
-    /// From the ACK to the BYE.
+    /// Each of its pauses without a length.
     pub(crate) lasts: Duration,
     /// Over TCP.
     pub(crate) tcp: bool,
     /// Sends every RTP packet back.
     pub(crate) echo: bool,
+    /// How often it is played.
+    pub(crate) calls: u32,
+    /// The address it is played from, of the family of its target; absent: loopback.
+    pub(crate) from: Option<IpAddr>,
+    /// Further options.
+    pub(crate) options: Vec<String>,
 }
 
 impl Scene {
-    /// Over UDP, silent.
-    pub(crate) fn new(xml: &'static str) -> Self {
-        Self { xml, speech: Sound::default(), lasts: Duration::ZERO, tcp: false, echo: false }
+    /// Over UDP, once, from loopback, with the caller's speech.
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            number: "01512340321",
+            speech: Speech::Caller.sound(),
+            lasts: Duration::from_millis(500),
+            tcp: false,
+            echo: false,
+            calls: 1,
+            from: None,
+            options: Vec::new(),
+        }
+    }
+
+    /// To this number.
+    pub(crate) fn to(self, number: &'static str) -> Self {
+        Self { number, ..self }
+    }
+
+    /// With these options.
+    pub(crate) fn with(mut self, options: &[&str]) -> Self {
+        self.options.extend(options.iter().map(|&option| option.to_owned()));
+        self
     }
 
     /// Begins to play it to this address.
     pub(crate) fn play(&self, to: SocketAddr) -> Sipp {
-        let dir = tempfile::tempdir().expect("a folder");
-        let scenario = self.write(&dir);
-        let host = if to.is_ipv4() { "127.0.0.1" } else { "[::1]" };
-        let port = free_port(to.ip());
-        let mut command = Command::new("sipp");
-        command.arg(to.to_string()).arg("-sf").arg(&scenario);
-        command.args(["-m", "1", "-nostdin", "-skip_rlimit", "-timeout", "60s", "-timeout_error"]);
-        command.args(["-i", host, "-mi", host, "-p", &port.to_string()]);
-        command.args(["-t", if self.tcp { "t1" } else { "u1" }]);
-        command.args(["-trace_err", "-error_file", "errors", "-trace_msg", "-message_file", "messages"]);
-        command.args(["-mp", &free_media_port(to.ip()).to_string()]);
-        if self.echo {
-            command.arg("-rtp_echo");
+        let ip = self.from.unwrap_or(if to.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { to.ip() });
+        let port = ports::free(ip);
+        self.run(Some(to), SocketAddr::new(ip, port))
+    }
+
+    /// Waits for calls on a port of loopback.
+    pub(crate) async fn wait(&self) -> Sipp {
+        let at = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), ports::free(Ipv4Addr::LOCALHOST.into()));
+        let mut sipp = self.run(None, at);
+        let until = Instant::now() + Duration::from_secs(10);
+        while !ports::listened_on(at, self.tcp) {
+            let ended = sipp.child.try_wait().expect("a child");
+            assert!(
+                ended.is_none() && Instant::now() < until,
+                "{} never listened: {}",
+                self.name,
+                sipp.said()
+            );
+            sleep(Duration::from_millis(10)).await;
         }
+        sipp
+    }
+
+    fn run(&self, to: Option<SocketAddr>, at: SocketAddr) -> Sipp {
+        let dir = tempfile::tempdir().expect("a folder");
+        self.write_speech(dir.path());
+        let ip = if at.is_ipv4() { at.ip().to_string() } else { format!("[{}]", at.ip()) };
+        let mut command = Command::new("sipp");
+        command.args(to.map(|to| to.to_string())).arg("-sf").arg(scenario(self.name));
+        command.args([
+            "-s",
+            self.number,
+            "-m",
+            &self.calls.to_string(),
+            "-d",
+            &self.lasts.as_millis().to_string(),
+        ]);
+        command.args(["-nostdin", "-skip_rlimit", "-timeout", "90s", "-timeout_error", "-bind_local"]);
+        command.args(["-i", &ip, "-mi", &ip, "-p", &at.port().to_string()]);
+        command.args(["-t", if self.tcp { "t1" } else { "u1" }]);
+        command.args(["-cid_str", &format!("{}-%u-%p@%s", self.name.replace('/', "-"))]);
+        command.args(["-trace_err", "-error_file", "errors", "-trace_msg", "-message_file", "messages"]);
+        command.args(["-mp", &ports::four_free(at.ip()).to_string()]);
+        command.args(self.echo.then_some("-rtp_echo")).args(&self.options);
         let screen = File::create(dir.path().join("screen")).expect("a file");
         command.current_dir(dir.path()).env("TERM", "dumb").stdin(Stdio::null());
         command.stderr(screen.try_clone().expect("a descriptor")).stdout(screen);
         let child = command.spawn();
         let child =
             child.unwrap_or_else(|why| panic!("sipp cannot be run ({why}): apt-get install sip-tester"));
-        Sipp { child, dir }
+        Sipp { child, dir, name: self.name, at }
     }
 
-    fn write(&self, dir: &TempDir) -> PathBuf {
-        let speech = dir.path().join("speech.ul");
+    fn write_speech(&self, dir: &Path) {
         let samples = self.speech.at(SampleRate::Hz8000).samples;
         let mut octets = vec![0; samples.len()];
         codec::encode(G711::Mu, &samples, &mut octets);
-        fs::write(&speech, octets).expect("written");
-        let xml = self.xml.replace("@SPEECH@", speech.to_str().expect("a path that is text"));
-        let xml = xml.replace("@LASTS@", &self.lasts.as_millis().to_string());
-        let path = dir.path().join("scenario.xml");
-        fs::write(&path, xml).expect("written");
-        path
+        fs::write(dir.join("speech.ulaw"), octets).expect("written");
     }
+}
+
+/// Where a scenario is.
+pub(crate) fn scenario(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire/sipp").join(format!("{name}.xml"))
 }
 
 /// sipp while it runs; dropped, it is killed.
 pub(crate) struct Sipp {
     child: Child,
     dir: TempDir,
+    name: &'static str,
+    /// Where it sends from and listens.
+    pub(crate) at: SocketAddr,
 }
 
 impl Sipp {
-    /// Waits for the end of its call, which must be as the scenario says; every message it saw.
-    pub(crate) async fn succeeds(mut self) -> String {
-        let until = Instant::now() + Duration::from_secs(70);
+    /// Waits for the end of its calls, which must be as the scenario says; every message it saw.
+    pub(crate) async fn succeeds(self) -> String {
+        let name = self.name;
+        self.plays_through().await.unwrap_or_else(|why| panic!("sipp {name}: {why}"))
+    }
+
+    /// Waits for the end of its calls; every message it saw, or what went wrong.
+    pub(crate) async fn plays_through(mut self) -> Result<String, String> {
+        let until = Instant::now() + Duration::from_secs(100);
         let status = loop {
             match self.child.try_wait().expect("a child") {
                 Some(status) => break status,
-                None => assert!(Instant::now() < until, "sipp does not end: {}", self.said()),
+                None if Instant::now() > until => return Err(format!("does not end: {}", self.said())),
+                None => sleep(Duration::from_millis(20)).await,
             }
-            sleep(Duration::from_millis(20)).await;
         };
-        assert!(status.success(), "sipp: {status}: {}", self.said());
-        self.file("messages")
+        if status.success() { Ok(self.file("messages")) } else { Err(format!("{status}: {}", self.said())) }
     }
 
     fn said(&self) -> String {
@@ -108,18 +177,4 @@ impl Drop for Sipp {
         let _ = self.child.kill(); // over already
         let _ = self.child.wait();
     }
-}
-
-fn free_port(ip: IpAddr) -> u16 {
-    let socket = UdpSocket::bind((ip, 0)).expect("a port");
-    socket.local_addr().expect("bound").port()
-}
-
-/// An even port whose second neighbour, for sipp's video echo, is free, too.
-fn free_media_port(ip: IpAddr) -> u16 {
-    let free = |port: u16| UdpSocket::bind((ip, port)).is_ok();
-    let found = (0..100)
-        .map(|_| free_port(ip) & !1)
-        .find(|port| *port < u16::MAX - 2 && free(*port) && free(port + 2));
-    found.expect("two ports")
 }

@@ -194,7 +194,7 @@ fn media(value: &str) -> Option<Media> {
 mod tests {
     use super::super::pbx::Pbx;
     use super::*;
-    use crate::sdp::{Wish, answer};
+    use crate::sdp::{Session, Wish, answer};
 
     #[test]
     fn every_dialect_writes_what_the_product_reads_and_its_answer_is_read_back() {
@@ -202,10 +202,11 @@ mod tests {
             let dialect = Dialect::of(pbx);
             let ours = Ours::of(&dialect, [192, 0, 2, 1].into(), 4000, 77);
             let wish = Wish::new(([192, 0, 2, 9], 5000).into());
-            let answered = answer(ours.text().as_bytes(), "application/sdp", &wish).expect("an answer");
+            let answered = answer(ours.text().as_bytes(), "application/sdp", &wish, &Session::new(1))
+                .expect("an answer");
             assert_eq!(answered.media.remote, ([192, 0, 2, 1], 4000).into(), "{pbx}");
             assert_eq!(answered.media.telephone_event, Some(dialect.events), "{pbx}");
-            let text = crate::sdp::Session::new(5).render(&answered.sdp);
+            let text = Session::new(5).render(&answered.sdp);
             let theirs = Theirs::read(text.as_bytes()).expect("an SDP");
             assert_eq!(theirs.target(), Some(([192, 0, 2, 9], 5000).into()));
             assert_eq!((theirs.events(), theirs.direction()), (Some(dialect.events), "sendrecv"), "{pbx}");

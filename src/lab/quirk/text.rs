@@ -90,6 +90,7 @@ mod tests {
         let head = "OPTIONS sip:a@b SIP/2.0\r\nCSeq: 1 OPTIONS\r\nVia: one\r\nvia: two\r\nX: z\r\n";
         assert!(text.starts_with(head), "{text}");
         assert!(text.ends_with("Content-Length: 5\r\n\r\nv=0\r\n"), "{text}");
-        assert_eq!((request.value("x"), request.remove("via").value("Via")), ("z", ""));
+        assert_eq!(request.value("x"), "z");
+        assert_eq!(request.remove("via").value("Via"), "");
     }
 }

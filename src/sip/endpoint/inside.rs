@@ -98,9 +98,16 @@ impl Endpoint {
     fn bye_came(&mut self, now: Instant, peer: Peer, id: LegId, leg: &mut Leg, bye: &Message) {
         self.ok(now, peer, bye);
         let ours = matches!(leg.stage, Stage::Leaving) || leg.hangup.is_some();
+        let early = matches!(leg.stage, Stage::Offered(_));
         let reason = bye.header("Reason").map(String::from);
         self.terminate_offer(now, leg);
-        self.end(now, id, leg, if ours { Ended::ByUs } else { Ended::Bye { reason } });
+        let how = match (ours, early) {
+            (true, _) => Ended::ByUs,
+            // RFC 3261 §15: in an early dialog it is one more way to give up
+            (false, true) => Ended::Cancelled { reason },
+            (false, false) => Ended::Bye { reason },
+        };
+        self.end(now, id, leg, how);
     }
 
     fn ok(&mut self, now: Instant, peer: Peer, request: &Message) {

@@ -83,6 +83,7 @@ fn a_bye_in_the_early_dialog_ends_the_invite_too() {
     let tag = bench.only().to().tag().unwrap().to_owned();
     bench.peer(&inside("BYE", &tag, 2, "", ""));
     assert_eq!(bench.heard(), ["200", "487"]);
+    assert_eq!(bench.ended(), Some(Ended::Cancelled { reason: None }));
     bench.peer(&of_invite("ACK", &tag));
     bench.assert_nothing_left();
 }

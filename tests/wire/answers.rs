@@ -1,0 +1,266 @@
+//! Who we call: sipp answers in every way a telephone, a proxy or a gateway may, and judges our requests.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+use streamkit::ids::{Entropy, LegId, TrunkId};
+use streamkit::sip::io::{Listen, Sockets, drive};
+use streamkit::sip::{
+    self, Body, Command, Credentials, Destination, Dial, Ended, Endpoint, Event, Target, Transport, Trunk,
+};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::kit::{PATIENCE, beside};
+use crate::sipp::Scene;
+
+const LEG: LegId = LegId(1 << 63);
+
+/// Signalling without a call behind it, that calls out.
+struct Desk {
+    at: SocketAddr,
+    commands: mpsc::Sender<Command>,
+    events: mpsc::UnboundedReceiver<Event>,
+    signalling: JoinHandle<Endpoint>,
+}
+
+impl Desk {
+    /// One that calls through a trunk of these targets.
+    async fn open(targets: Vec<Target>, follow_redirect: bool) -> Self {
+        let loopback = "127.0.0.0/8".parse().expect("a network");
+        let options_ping = Duration::ZERO;
+        let trunk =
+            Trunk { peers: vec![loopback], targets, follow_redirect, options_ping, ..Trunk::new("out") };
+        let config = sip::Config { trunks: vec![trunk], ..sip::Config::default() };
+        let endpoint = Endpoint::new(config, Entropy::from_os());
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let sockets = Sockets::bind(&[Listen { transport: Transport::Udp, addr: any }]).expect("a port");
+        let at = sockets.local_addrs()[0].addr;
+        let (commands, queue) = mpsc::channel(16);
+        let (told, events) = mpsc::unbounded_channel();
+        let tell = move |event| drop(told.send(event)); // a test that is over hears no more
+        let signalling = tokio::spawn(drive(endpoint, sockets, queue, tell, None));
+        Self { at, commands, events, signalling }
+    }
+
+    async fn order(&self, command: Command) {
+        self.commands.send(command).await.expect("signalling is there");
+    }
+
+    /// Calls the trunk's targets.
+    async fn call(&self) {
+        let dial = Dial {
+            leg: LEG,
+            trunk: TrunkId(0),
+            uri: "sip:1000@127.0.0.1".to_owned(),
+            to: Destination::Targets,
+            from: format!("sip:08061234509@{}", self.at),
+            headers: Vec::new(),
+            body: Some(sdp("sendrecv", 1)),
+            ring_limit: Duration::from_secs(30),
+            credentials: None,
+        };
+        self.order(Command::Dial(Box::new(dial))).await;
+    }
+
+    async fn next(&mut self) -> Event {
+        let event = timeout(PATIENCE, self.events.recv()).await;
+        event.expect("an event").expect("signalling is there")
+    }
+
+    /// The next event but for provisional answers.
+    async fn outcome(&mut self) -> Event {
+        loop {
+            match self.next().await {
+                Event::Progress { .. } => {}
+                event => return event,
+            }
+        }
+    }
+
+    /// Waits until it rings, or says more; its SDP.
+    async fn rings(&mut self, with: u16) -> Option<Body> {
+        match self.next().await {
+            Event::Progress { status, body, .. } if status == with => body,
+            other => panic!("no {with}: {other:?}"),
+        }
+    }
+
+    /// Waits for the answer; its SDP.
+    async fn answered(&mut self) -> Option<Body> {
+        match self.outcome().await {
+            Event::Answered { body, .. } => body,
+            other => panic!("not answered: {other:?}"),
+        }
+    }
+
+    async fn hang_up(&self) {
+        let reason = Some("Q.850;cause=16".to_owned());
+        self.order(Command::Hangup { leg: LEG, reason }).await;
+    }
+
+    async fn ended(&mut self) -> Ended {
+        match self.outcome().await {
+            Event::Ended { how, .. } => how,
+            other => panic!("not over: {other:?}"),
+        }
+    }
+
+    /// Hangs up an answered call; nothing of it may be left.
+    async fn done(mut self) {
+        self.hang_up().await;
+        assert_eq!(self.ended().await, Ended::ByUs);
+        self.closed().await;
+    }
+
+    /// No dialog and no leg is left; a transaction may be, that absorbs.
+    async fn closed(self) {
+        drop(self.commands);
+        let endpoint = timeout(PATIENCE, self.signalling).await.expect("it ends").expect("no panic");
+        assert_eq!((endpoint.load().dialogs, endpoint.load().legs), (0, 0));
+    }
+}
+
+fn sdp(direction: &str, version: u32) -> Body {
+    Body::sdp(format!(
+        "v=0\r\no=- 1 {version} IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+         m=audio 40000 RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\na={direction}\r\n"
+    ))
+}
+
+fn target(at: SocketAddr) -> Target {
+    Target { port: Some(at.port()), transport: Some(Transport::Udp), ..Target::address(at.ip()) }
+}
+
+fn known(at: SocketAddr) -> Target {
+    let credentials =
+        Credentials { user: "streamkit".to_owned(), password: "secret".to_owned(), realm: None };
+    Target { credentials: Some(credentials), ..target(at) }
+}
+
+/// Answers by this scenario.
+fn answers(name: &'static str) -> Scene {
+    Scene::new(name).with(&["-rtcheck", "loose"])
+}
+
+/// A call that is answered, and that we end.
+async fn answered_by(name: &'static str, follow: bool) {
+    let sipp = answers(name).wait().await;
+    let mut desk = Desk::open(vec![known(sipp.at)], follow).await;
+    desk.call().await;
+    desk.answered().await;
+    let (_, ()) = tokio::join!(sipp.succeeds(), desk.done());
+}
+
+async fn is_busy() {
+    let sipp = answers("answers/busy").wait().await;
+    let mut desk = Desk::open(vec![target(sipp.at)], false).await;
+    desk.call().await;
+    let reason = Some("Q.850;cause=17".to_owned());
+    assert_eq!(desk.ended().await, Ended::Refused { status: 486, reason });
+    sipp.succeeds().await;
+    desk.closed().await;
+}
+
+async fn plays_before_it_answers(name: &'static str) {
+    let sipp = answers(name).wait().await;
+    let mut desk = Desk::open(vec![target(sipp.at)], false).await;
+    desk.call().await;
+    assert!(desk.rings(183).await.is_some(), "an answer to our offer");
+    desk.answered().await;
+    let (_, ()) = tokio::join!(sipp.succeeds(), desk.done());
+}
+
+/// We give up while it rings, and the answer comes all the same or does not.
+async fn is_given_up_on(name: &'static str) {
+    let sipp = answers(name).wait().await;
+    let mut desk = Desk::open(vec![target(sipp.at)], false).await;
+    desk.call().await;
+    desk.rings(180).await;
+    desk.hang_up().await;
+    assert_eq!(desk.ended().await, Ended::ByUs);
+    sipp.succeeds().await;
+    desk.closed().await;
+}
+
+/// The first target is full: the second is called.
+async fn fails_over() {
+    let (full, sipp) = (answers("answers/unavailable").wait().await, answers("answers/plain").wait().await);
+    let second = Target { priority: 1, ..target(sipp.at) };
+    let mut desk = Desk::open(vec![second, target(full.at)], false).await;
+    desk.call().await;
+    desk.answered().await;
+    full.succeeds().await;
+    let (_, ()) = tokio::join!(sipp.succeeds(), desk.done());
+}
+
+/// The first target says nothing at all: after 5 s the second is called.
+async fn fails_over_in_silence() {
+    let mute = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let sipp = answers("answers/plain").wait().await;
+    let first = target(mute.local_addr().expect("bound"));
+    let mut desk = Desk::open(vec![first, Target { priority: 1, ..target(sipp.at) }], false).await;
+    desk.call().await;
+    desk.answered().await;
+    let (_, ()) = tokio::join!(sipp.succeeds(), desk.done());
+}
+
+/// A 3xx is not followed by a trunk that does not say so.
+async fn is_not_followed() {
+    let sipp = Scene { calls: 1, ..answers("answers/moved") }.wait().await;
+    let mut desk = Desk::open(vec![target(sipp.at)], false).await;
+    desk.call().await;
+    assert_eq!(desk.ended().await, Ended::Refused { status: 302, reason: None });
+    desk.closed().await;
+}
+
+/// It holds, resumes and hangs up.
+async fn hangs_up() {
+    let sipp = answers("answers/hangs_up").wait().await;
+    let mut desk = Desk::open(vec![target(sipp.at)], false).await;
+    desk.call().await;
+    desk.answered().await;
+    for (asked, answer, version) in [("a=sendonly", "recvonly", 2), ("a=sendrecv", "sendrecv", 3)] {
+        match desk.outcome().await {
+            Event::Reoffer { body: Some(offer), .. } => {
+                let offer = String::from_utf8_lossy(&offer.bytes).into_owned();
+                assert!(offer.contains(asked), "{offer}");
+            }
+            other => panic!("no offer: {other:?}"),
+        }
+        desk.order(Command::Accept { leg: LEG, body: Some(sdp(answer, version)) }).await;
+    }
+    let reason = Some("Q.850;cause=16".to_owned());
+    assert_eq!(desk.ended().await, Ended::Bye { reason });
+    sipp.succeeds().await;
+    desk.closed().await;
+}
+
+#[test]
+fn a_call_of_ours_goes_well_whatever_answers_it() {
+    beside(async {
+        let calls: Vec<BoxFuture<'static, ()>> = vec![
+            Box::pin(answered_by("answers/plain", false)),
+            Box::pin(answered_by("answers/challenge", false)),
+            Box::pin(answered_by("answers/challenge_401", false)),
+            Box::pin(answered_by("answers/forked", false)),
+            Box::pin(answered_by("answers/timer_too_small", false)),
+            Box::pin(answered_by("answers/moved", true)),
+            Box::pin(is_not_followed()),
+            Box::pin(is_busy()),
+            Box::pin(plays_before_it_answers("answers/early_media")),
+            Box::pin(plays_before_it_answers("answers/reliable")),
+            Box::pin(is_given_up_on("answers/late_ok")),
+            Box::pin(is_given_up_on("answers/cancelled")),
+            Box::pin(fails_over()),
+            Box::pin(fails_over_in_silence()),
+            Box::pin(hangs_up()),
+        ];
+        // each in a task, so that the first that fails says its name and the others are heard out
+        let tasks: Vec<_> = calls.into_iter().map(tokio::spawn).collect();
+        let failed = join_all(tasks).await.into_iter().filter(Result::is_err).count();
+        assert_eq!(failed, 0, "calls that failed; each said above why");
+    });
+}
