@@ -8,8 +8,10 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::*;
 use crate::lab::ear::compare;
+use crate::lab::ladder::Ladder;
 use crate::lab::speech::Speech;
-use crate::sip::Ended;
+use crate::sdp::Law;
+use crate::sip::{Credentials, Ended};
 
 fn field<'a>(message: &'a str, name: &str) -> &'a str {
     let line = message.lines().find(|line| line.to_ascii_lowercase().starts_with(&name.to_ascii_lowercase()));
@@ -165,6 +167,38 @@ async fn a_refusal_is_told_with_its_status() {
     let record = call.finish().await;
     assert!(record.sip.iter().any(|s| s.sent && s.line.starts_with("ACK ")));
     assert_eq!(record.agreed, None);
+}
+
+#[tokio::test]
+async fn a_challenge_is_answered_with_the_credentials_of_the_call() {
+    let sip = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = sip.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut buffer = [0; 4096];
+        loop {
+            let (length, from) = sip.recv_from(&mut buffer).await.unwrap();
+            let request = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if !request.starts_with("INVITE ") {
+                continue;
+            }
+            let named = field(&request, "Authorization").contains("username=\"1001\"");
+            let challenge =
+                "WWW-Authenticate: Digest realm=\"pbx\", nonce=\"abc\", qop=\"auth\"\r\nContent-Length";
+            let text = match named {
+                true => answer(&request, "486 Busy Here", None),
+                false => answer(&request, "401 Unauthorized", None).replace("Content-Length", challenge),
+            };
+            sip.send_to(text.as_bytes(), from).await.unwrap();
+        }
+    });
+    let caller = caller().await;
+    let credentials = Credentials { user: "1001".to_owned(), password: "secret".to_owned(), realm: None };
+    let dial = Dial { credentials: Some(credentials), ..Dial::to(format!("sip:1000@{address}")) };
+    let call = caller.dial(dial).await.unwrap();
+    let refused = call.answered().await.unwrap_err();
+    assert!(matches!(refused, Ended::Refused { status: 486, .. }), "{refused:?}");
+    let record = call.finish().await;
+    assert!(record.sip.iter().all(|seen| !seen.text.contains("secret")));
 }
 
 #[tokio::test]
