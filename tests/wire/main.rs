@@ -6,6 +6,7 @@
 
 mod audio;
 mod binary;
+mod caller;
 mod drain;
 #[allow(dead_code)]
 mod kit;
