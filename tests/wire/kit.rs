@@ -177,8 +177,8 @@ impl Node {
         let dir = tempfile::tempdir().expect("a folder");
         let machine = Surroundings { variables: HashMap::new(), ..Surroundings::of_this_process() };
         let text = wanted.text(&dir);
-        let mut config = Config::from_text("wire", &text, &machine)
-            .unwrap_or_else(|refused| panic!("{refused}\n{text}"));
+        let mut config =
+            Config::from_text("wire", &text, &machine).unwrap_or_else(|refused| panic!("{refused}\n{text}"));
         config.sip.t1 = wanted.t1.unwrap_or(config.sip.t1);
         let starts = Arc::<Mutex<Vec<Value>>>::default();
         let seen = starts.clone();
@@ -241,6 +241,11 @@ impl Node {
     /// A call to this number.
     pub(crate) fn dial_to(&self, number: &str) -> Dial {
         Dial::to(format!("sip:{number}@{}", self.sip(Transport::Udp))).header("X-Exotel-AccountSid", ACCOUNT)
+    }
+
+    /// Records of the calls that are over.
+    pub(crate) fn records(&self) -> Vec<Value> {
+        records(self.dir.path())
     }
 
     /// Waits until so many calls are recorded; their records.

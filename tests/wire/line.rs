@@ -101,7 +101,8 @@ impl Line {
         let via = self.via();
         let of = |name| field(&answer.text, name).unwrap_or_else(|| panic!("no {name}: {}", answer.text));
         let contact = of("Contact").trim_start_matches('<').split('>').next().expect("a URI");
-        let invite: u32 = of("CSeq").split(' ').next().and_then(|number| number.parse().ok()).expect("a number");
+        let invite: u32 =
+            of("CSeq").split(' ').next().and_then(|number| number.parse().ok()).expect("a number");
         let (cseq, kind) = (invite + u32::from(method != "ACK"), "Content-Type: application/sdp\r\n");
         let text = format!(
             "{method} {contact} SIP/2.0\r\nVia: {via}\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: {id}\r\n\
@@ -154,7 +155,8 @@ impl Line {
     fn take(&mut self) -> Option<Vec<u8>> {
         let head = self.pending.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
         let text = String::from_utf8_lossy(&self.pending[..head]).into_owned();
-        let body: usize = field(&text, "Content-Length").and_then(|length| length.parse().ok()).expect("a length");
+        let body: usize =
+            field(&text, "Content-Length").and_then(|length| length.parse().ok()).expect("a length");
         (self.pending.len() >= head + body).then(|| self.pending.drain(..head + body).collect())
     }
 }

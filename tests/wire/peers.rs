@@ -7,6 +7,7 @@
 
 mod answers;
 mod baresip;
+mod ear;
 mod kamailio;
 #[allow(dead_code)] // each of the two binaries uses its part
 mod kit;

@@ -25,7 +25,8 @@ fn found(ip: IpAddr, count: u16, step: u16) -> u16 {
     let is_free = |port: u16| UdpSocket::bind((ip, port)).is_ok() && TcpListener::bind((ip, port)).is_ok();
     // another process that looks begins elsewhere
     let begin = 4 * (std::process::id() % 500) as u16;
-    let candidates = (begin..2000).chain(0..begin).map(|offset| 30_000 + offset).filter(|port| port % step == 0);
+    let candidates =
+        (begin..2000).chain(0..begin).map(|offset| 30_000 + offset).filter(|port| port % step == 0);
     for port in candidates {
         let all = || port..port + count;
         if all().all(|port| !given.contains(&port) && is_free(port)) {

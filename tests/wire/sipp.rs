@@ -79,7 +79,12 @@ impl Scene {
         let until = Instant::now() + Duration::from_secs(10);
         while !ports::listened_on(at, self.tcp) {
             let ended = sipp.child.try_wait().expect("a child");
-            assert!(ended.is_none() && Instant::now() < until, "{} never listened: {}", self.name, sipp.said());
+            assert!(
+                ended.is_none() && Instant::now() < until,
+                "{} never listened: {}",
+                self.name,
+                sipp.said()
+            );
             sleep(Duration::from_millis(10)).await;
         }
         sipp
@@ -91,7 +96,14 @@ impl Scene {
         let ip = if at.is_ipv4() { at.ip().to_string() } else { format!("[{}]", at.ip()) };
         let mut command = Command::new("sipp");
         command.args(to.map(|to| to.to_string())).arg("-sf").arg(scenario(self.name));
-        command.args(["-s", self.number, "-m", &self.calls.to_string(), "-d", &self.lasts.as_millis().to_string()]);
+        command.args([
+            "-s",
+            self.number,
+            "-m",
+            &self.calls.to_string(),
+            "-d",
+            &self.lasts.as_millis().to_string(),
+        ]);
         command.args(["-nostdin", "-skip_rlimit", "-timeout", "90s", "-timeout_error", "-bind_local"]);
         command.args(["-i", &ip, "-mi", &ip, "-p", &at.port().to_string()]);
         command.args(["-t", if self.tcp { "t1" } else { "u1" }]);
