@@ -1,11 +1,11 @@
-//! The daemon inside the demo: on free ports of loopback, for one trunk, which is this machine.
+//! The daemon inside `demo` and `selftest`: on free ports of loopback, for one trunk, which is this machine.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use super::demo::{Daemon, Wanted};
 use crate::config::{Config, Surroundings};
-use crate::daemon::{self, Onlookers};
+use crate::daemon::{self, Onlookers, Running};
 use crate::sip::Transport;
 
 /// Starts it.
@@ -24,7 +24,18 @@ pub(super) async fn start(wanted: Wanted) -> Result<Daemon, String> {
     Ok(Daemon { sip, stop })
 }
 
-/// As a file would say it; the environment of the operator does not reach the demo.
+/// Starts one with this text for its file.
+pub(super) async fn run(text: &str) -> Result<Running, String> {
+    daemon::start(configured(text)?, Onlookers::default()).await.map_err(|error| error.to_string())
+}
+
+/// What this text means; the environment of the operator does not reach it.
+pub(super) fn configured(text: &str) -> Result<Config, String> {
+    let machine = Surroundings { variables: HashMap::new(), ..Surroundings::of_this_process() };
+    Config::from_text("built-in", text, &machine).map_err(|problems| problems.to_string())
+}
+
+/// As a file would say it.
 fn config(wanted: &Wanted) -> Result<Config, String> {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let path = |path: &Path| path.to_str().map(quoted).ok_or("the folder's name is no text");
@@ -41,8 +52,7 @@ fn config(wanted: &Wanted) -> Result<Config, String> {
         account = quoted(&wanted.account),
         bot = quoted(&wanted.bot_url),
     );
-    let machine = Surroundings { variables: HashMap::new(), ..Surroundings::of_this_process() };
-    Config::from_text("demo", &text, &machine).map_err(|problems| problems.to_string())
+    configured(&text)
 }
 
 /// The last line of the newest file of call records.

@@ -7,6 +7,8 @@ mod check;
 pub mod demo;
 mod in_process;
 mod meaning;
+mod reach;
+pub mod selftest;
 mod serve;
 mod version;
 mod which_route;
@@ -35,6 +37,7 @@ enum Command {
     Demo(demo::Args),
     Bot(bot::Args),
     Call(call::Args),
+    Selftest(selftest::Args),
     Version(version::Args),
 }
 
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run_with(args, in_process::start),
         Command::Bot(args) => bot::run(args),
         Command::Call(args) => call::run(args),
+        Command::Selftest(args) => selftest::run(args),
         Command::Version(args) => version::run(args),
     }
 }

@@ -12,6 +12,7 @@
 //! - [`path`] is a stretch of network that loses, delays, repeats and reorders as its seed says.
 //! - [`ear`] judges what was heard against what was said.
 //! - [`ladder`] is what happened, in order; [`report`] is the page that shows it.
+//! - [`quirk`] plays what each make of PBX really does, and judges what it gets.
 //! - [`scene`] is a call worth showing; [`verdict`] says whether it was as it should be.
 //!
 //! Everything here owns sockets, tasks and clocks: it stands outside the product and looks at it as a
@@ -25,6 +26,7 @@ pub mod caller;
 pub mod ear;
 pub mod ladder;
 pub mod path;
+pub mod quirk;
 pub mod report;
 pub mod scene;
 pub mod sound;

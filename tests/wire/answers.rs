@@ -77,11 +77,11 @@ impl Desk {
         event.expect("an event").expect("signalling is there")
     }
 
-    /// The next event but for provisional answers.
+    /// The next event but for provisional answers and ACKs.
     async fn outcome(&mut self) -> Event {
         loop {
             match self.next().await {
-                Event::Progress { .. } => {}
+                Event::Progress { .. } | Event::Confirmed { .. } => {}
                 event => return event,
             }
         }

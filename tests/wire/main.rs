@@ -16,6 +16,7 @@ mod pbx;
 mod ports;
 mod raw;
 mod refusals;
+mod selftest;
 #[allow(dead_code)]
 mod sipp;
 mod vectors;

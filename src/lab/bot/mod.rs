@@ -185,6 +185,11 @@ impl Bot {
         self.shared.transcripts().clone()
     }
 
+    /// Looks at what happened so far, without a copy of it.
+    pub fn look<T>(&self, at: impl FnOnce(&[Transcript]) -> T) -> T {
+        at(&self.shared.transcripts())
+    }
+
     /// Waits until what happened satisfies `enough`, and gives it. The caller sets the deadline.
     pub async fn until(&self, enough: impl Fn(&[Transcript]) -> bool) -> Vec<Transcript> {
         let mut changed = self.shared.changed.subscribe();

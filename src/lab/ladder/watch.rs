@@ -15,7 +15,8 @@ impl Ladder {
         Observer::new(move |event| ladder.bot(event))
     }
 
-    fn bot(&self, event: &BotEvent) {
+    /// Tells what a bot saw or did.
+    pub(in crate::lab) fn bot(&self, event: &BotEvent) {
         let at = event.at;
         match &event.what {
             What::Accepted(_) | What::Ping => {}

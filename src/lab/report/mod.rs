@@ -124,7 +124,7 @@ impl Report {
 }
 
 /// Text as it stands in HTML, in element and attribute alike; control characters are shown as a dot.
-struct Text<'a>(&'a str);
+pub(in crate::lab) struct Text<'a>(pub(in crate::lab) &'a str);
 
 impl Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
