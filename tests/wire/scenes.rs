@@ -273,3 +273,6 @@ fn a_pbx_proves_who_it_is() {
 
 #[test]
 fn the_speech_that_is_installed_is_the_laboratory_s() {
+    let installed = std::fs::read(scenario("call").with_file_name("speech.ulaw")).expect("speech.ulaw");
+    assert!(installed == spoken(&Speech::Caller.sound()), "as a test plays it");
+}
