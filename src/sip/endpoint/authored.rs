@@ -100,11 +100,11 @@ impl Endpoint {
         method: Method,
     ) -> (Request, Way, String) {
         let seq = if method == Method::Ack { dialog.local_seq() } else { dialog.next_seq() };
-        self.request_numbered(dialog, trunk, method, seq)
+        self.numbered(dialog, trunk, method, seq)
     }
 
     /// The same with a number of its own: the ACK's is its INVITE's, whatever went out since.
-    pub(super) fn request_numbered(
+    pub(super) fn numbered(
         &mut self,
         dialog: &Dialog,
         trunk: &Trunk,

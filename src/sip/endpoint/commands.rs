@@ -37,7 +37,7 @@ impl Endpoint {
                 self.with_leg(leg, |endpoint, id, leg| endpoint.acknowledge(now, id, leg, body));
             }
             Command::Info { leg, body } => {
-                self.with_leg(leg, |endpoint, id, leg| endpoint.tell_peer(now, id, leg, &body));
+                self.with_leg(leg, |endpoint, id, leg| endpoint.tell_peer(now, id, leg, body));
             }
             Command::Hangup { leg, reason } => {
                 self.with_leg(leg, |endpoint, id, leg| endpoint.hang_up(now, id, leg, reason));

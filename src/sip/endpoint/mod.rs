@@ -91,6 +91,8 @@ pub enum Input<'a> {
     },
     /// A connection to there could not be opened, or did not take what was given to it.
     Failed(Hop),
+    /// ICMP said that no datagram gets there. Anybody can forge that: it makes us look elsewhere, and ends nothing.
+    Unreachable(SocketAddr),
     /// A call wants something.
     Command {
         /// What.
@@ -225,6 +227,7 @@ impl Endpoint {
             }
             Input::Framed { hop, framed } => self.framed(now, canonical(hop), framed),
             Input::Failed(hop) => self.failed(now, canonical(hop)),
+            Input::Unreachable(place) => self.unreachable(now, hop::canonical(place)),
             Input::Command { command, local } => self.command(now, command, local),
             Input::Resolved { question, found } => self.resolved(now, &question, &found),
             Input::Timeout => self.timeout(now),
@@ -275,7 +278,7 @@ impl Endpoint {
     /// the targets of trunks it belongs to, their `tls_names`, its address.
     pub fn server_names(&self, server: SocketAddr) -> Vec<String> {
         let ip = server.ip().to_canonical();
-        let of = self.trunks.iter().filter(|trunk| access::is_of_trunk(trunk, ip));
+        let of = self.trunks.iter().filter(|trunk| self.targets.is_of(trunk, ip));
         let mut names: Vec<String> = of
             .flat_map(|trunk| {
                 let targets = trunk.targets.iter().filter(|target| target.ip().is_none());
