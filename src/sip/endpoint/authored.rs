@@ -4,6 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
 use super::leg::Leg;
+use super::oversize::SAFE_DATAGRAM;
 use super::{Endpoint, Hop, Way};
 use crate::ids::TrunkId;
 use crate::sip::dialog::Dialog;
@@ -22,8 +23,6 @@ pub(super) const ALLOW_EVENTS: &str = "refer";
 pub(super) const ACCEPT: &str = "application/sdp";
 /// Bodies of INFO.
 pub(super) const ACCEPT_INFO: &str = "application/dtmf-relay, application/dtmf";
-/// A request above this may be lost in fragments (RFC 3261 §18.1.1).
-const SAFE_DATAGRAM: usize = 1300;
 
 /// Octets of a Via branch that begin it (RFC 3261 §8.1.1.7).
 const COOKIE: &str = "z9hG4bK";
@@ -196,7 +195,7 @@ impl Endpoint {
     }
 
     /// Our address on another transport than the one a dialog came by.
-    fn listener(&self, transport: Transport, to: IpAddr, ours: IpAddr) -> Option<SocketAddr> {
+    pub(super) fn listener(&self, transport: Transport, to: IpAddr, ours: IpAddr) -> Option<SocketAddr> {
         let fits =
             |(of, local): &&(Transport, SocketAddr)| *of == transport && local.is_ipv4() == to.is_ipv4();
         let (_, local) = self.listeners.iter().find(fits)?;

@@ -304,7 +304,8 @@ impl Endpoint {
         let attempt = leg.call.as_mut().and_then(|call| call.attempt(number));
         let Some(attempt) = attempt.filter(|attempt| !attempt.cancelled && !attempt.settled) else { return };
         (attempt.cancelled, attempt.until) = (true, Some(give_up));
-        let Attempt { way, branch, uri, seq, .. } = attempt.clone();
+        let Attempt { tx, way, branch, uri, seq, .. } = attempt.clone();
+        let way = self.transactions.way_of(tx).unwrap_or(way);
         let mut cancel = self
             .signed(Request::new(Method::Cancel, &uri))
             .via(way.hop.transport, &self.sent_by(way.hop), &branch)

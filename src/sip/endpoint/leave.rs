@@ -73,8 +73,14 @@ impl Endpoint {
         };
         leg.requests += 1;
         let key = ClientKey { branch: branch.into(), method: method.label() };
-        let tx = self.transactions.send(now, key, purpose, way, octets.clone());
-        self.transmit(way, Send::First(octets.clone()));
+        let Some(instead) = self.instead(&leg.trunk, way, octets) else {
+            let tx = self.transactions.send(now, key, purpose, way, octets.clone());
+            self.transmit(way, Send::First(octets.clone()));
+            return tx;
+        };
+        let tx = self.transactions.send(now, key, purpose, instead.way, instead.octets.clone());
+        self.fall_back(now, tx, way, octets.clone());
+        self.transmit(instead.way, Send::First(instead.octets));
         tx
     }
 
@@ -87,8 +93,13 @@ impl Endpoint {
     pub(super) fn failed(&mut self, now: Instant, hop: Hop) {
         self.drop_message(now, hop, "connection");
         for (tx, purpose) in self.transactions.over(hop) {
-            self.transactions.abandon(tx);
-            self.request_failed(now, purpose, Ended::Lost);
+            match self.transactions.by_udp(now, tx) {
+                Some((way, send)) => self.transmit(way, send),
+                None => {
+                    self.transactions.abandon(tx);
+                    self.request_failed(now, purpose, Ended::Lost);
+                }
+            }
         }
     }
 

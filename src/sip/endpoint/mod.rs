@@ -28,7 +28,9 @@ mod modified;
 mod modify;
 mod outcry;
 mod outside;
+mod oversize;
 mod receive;
+mod reload;
 mod responses;
 mod retries;
 mod ringing;
@@ -150,6 +152,8 @@ pub struct Load {
 pub struct Endpoint {
     config: Config,
     trunks: Vec<Arc<Trunk>>,
+    /// As they were before a reload, while calls that began with them are up.
+    retired: Vec<Arc<Trunk>>,
     timers: Timers,
     entropy: Entropy,
     /// Makes tags of answers without state.
@@ -179,6 +183,7 @@ impl Endpoint {
         targets.set_trunks(&trunks, None);
         Self {
             trunks,
+            retired: Vec::new(),
             targets,
             door: Door::new(&mut entropy, config.digest_md5),
             seen: None,
@@ -202,13 +207,6 @@ impl Endpoint {
     /// Peers may reach us there; an unspecified address stands for each of ours.
     pub fn listens_on(&mut self, transport: Transport, local: SocketAddr) {
         self.listeners.push((transport, local));
-    }
-
-    /// From now on requests outside a dialog are judged by these trunks. Calls that are up keep what they
-    /// began with.
-    pub fn set_trunks(&mut self, trunks: Vec<Trunk>) {
-        self.trunks = shared(trunks);
-        self.targets.set_trunks(&self.trunks, self.seen);
     }
 
     /// One thing happened at `now`. Drain `poll_output` before the next.
@@ -264,7 +262,9 @@ impl Endpoint {
     /// Whether that address is a trunk's, be it to call or to be called.
     pub fn knows(&self, transport: Transport, source: SocketAddr) -> bool {
         let ip = source.ip().to_canonical();
-        access::trunk_of(&self.trunks, transport, ip).is_some() || self.targets.are_at(ip)
+        access::trunk_of(&self.trunks, transport, ip).is_some()
+            || self.targets.are_at(ip)
+            || self.is_retired(transport, ip)
     }
 
     /// Names one of which the certificate of whoever connects from there has to be for (`tls_names` of its trunk);

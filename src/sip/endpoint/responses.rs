@@ -243,9 +243,10 @@ impl Endpoint {
         let Some(attempt) = call.attempt(number).cloned() else { return };
         self.targets.wake(attempt.way.hop); // a 503 puts it to rest again
         let to = response.raw("To").next().unwrap_or_default();
+        let hop = self.transactions.way_of(tx).unwrap_or(attempt.way).hop;
         let ack = self
             .signed(Request::new(Method::Ack, &attempt.uri))
-            .via(attempt.way.hop.transport, &self.sent_by(attempt.way.hop), &attempt.branch)
+            .via(hop.transport, &self.sent_by(hop), &attempt.branch)
             .from(leg.dialog.local())
             .to(&to)
             .call_id(leg.dialog.call_id())

@@ -61,7 +61,7 @@ impl Bench {
         }
     }
 
-    fn input(&mut self, input: Input<'_>) {
+    pub(super) fn input(&mut self, input: Input<'_>) {
         self.endpoint.handle(self.now, input);
         while let Some(output) = self.endpoint.poll_output() {
             match output {

@@ -217,6 +217,20 @@ async fn every_datagram_of_a_burst_is_heard() {
 }
 
 #[tokio::test]
+async fn an_invite_that_lay_too_long_in_the_queue_is_dropped_and_what_comes_in_time_is_not() {
+    let mut node = Node::start();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let via = format!("UDP {}", socket.local_addr().unwrap());
+    socket.send_to(request("INVITE", &via, "", 1).as_bytes(), node.udp).unwrap();
+    std::thread::sleep(Duration::from_millis(600)); // the node shares this thread: it cannot run
+    socket.send_to(request("INVITE", &via, "", 2).as_bytes(), node.udp).unwrap();
+    let Event::Incoming(incoming) = node.event().await else { panic!("no call") };
+    assert_eq!(incoming.invite.cseq(), 2);
+    node.command(Command::Hangup { leg: incoming.leg, reason: None }).await;
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn a_stream_is_read_however_it_is_split() {
     let mut node = Node::start();
     let mut wire = Wire::connect(node.tcp).await;

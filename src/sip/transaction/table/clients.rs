@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{Client, ClientMachine, Fired, Purpose, Transactions, TxId};
+use super::{Client, ClientMachine, Fallback, Fired, Purpose, Transactions, TxId};
 use crate::sip::Transport;
 use crate::sip::hop::{Hop, Way};
 use crate::sip::transaction::client_invite::{self, ClientInvite};
 use crate::sip::transaction::client_other::{self, ClientOther};
+use crate::sip::transaction::timer::earliest;
 use crate::sip::transaction::{Class, ClientKey, Octets, Send};
 
 impl Transactions {
@@ -21,8 +22,16 @@ impl Transactions {
         request: Octets,
     ) -> TxId {
         let id = self.next();
+        let machine = self.machine(now, purpose, way, request);
+        self.by_response.insert(key.clone(), id);
+        self.clients.insert(id, Client { machine, way, purpose, key, fallback: None });
+        self.settle_client(id);
+        id
+    }
+
+    fn machine(&self, now: Instant, purpose: Purpose, way: Way, request: Octets) -> ClientMachine {
         let stream = way.hop.transport.is_stream();
-        let machine = match purpose {
+        match purpose {
             Purpose::Invite(..) | Purpose::Reinvite(_) => {
                 ClientMachine::Invite(ClientInvite::new(now, self.timers, stream, request))
             }
@@ -30,15 +39,35 @@ impl Transactions {
             | Purpose::Bye(_)
             | Purpose::ByeFork(_)
             | Purpose::ByeDead
+            | Purpose::Prack(..)
             | Purpose::Update(_)
             | Purpose::Info(_)
-            | Purpose::Prack(..)
             | Purpose::Ping(_) => ClientMachine::Other(ClientOther::new(now, self.timers, stream, request)),
-        };
-        self.by_response.insert(key.clone(), id);
-        self.clients.insert(id, Client { machine, way, purpose, key });
-        self.settle_client(id);
-        id
+        }
+    }
+
+    /// Should nothing have come back at `at`, or its connection fail before, the request goes this way.
+    pub(crate) fn fall_back(&mut self, at: Instant, id: TxId, way: Way, octets: Octets) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.fallback = Some(Fallback { at, way, octets });
+        }
+        self.rearm_client(id);
+    }
+
+    /// The request goes the other way now; nothing when it has none, or something came back.
+    pub(crate) fn by_udp(&mut self, now: Instant, id: TxId) -> Option<(Way, Send)> {
+        let client = self.clients.get_mut(&id)?;
+        let (Fallback { way, octets, .. }, purpose) = (client.fallback.take()?, client.purpose);
+        let machine = self.machine(now, purpose, way, octets.clone());
+        let client = self.clients.get_mut(&id)?;
+        (client.machine, client.way) = (machine, way);
+        self.rearm_client(id);
+        Some((way, Send::First(octets)))
+    }
+
+    /// Which way a request of ours went.
+    pub(crate) fn way_of(&self, id: TxId) -> Option<Way> {
+        self.clients.get(&id).map(|client| client.way)
     }
 
     /// The request of ours that a response answers.
@@ -52,6 +81,7 @@ impl Transactions {
         let class = Class::of(status);
         let Some(client) = self.clients.get_mut(&id) else { return (None, false) };
         let way = client.way;
+        client.fallback = None;
         let outcome = match &mut client.machine {
             ClientMachine::Invite(tx) => match tx.handle(now, client_invite::Input::Response(class)) {
                 Some(client_invite::Output::Send(send)) => (Some((way, send)), false),
@@ -127,11 +157,15 @@ impl Transactions {
                 ClientMachine::Invite(tx) => tx.poll_timeout(),
                 ClientMachine::Other(tx) => tx.poll_timeout(),
             };
-            self.deadlines.arm(id, deadline);
+            let fallback = client.fallback.as_ref().map(|fallback| fallback.at);
+            self.deadlines.arm(id, earliest([deadline, fallback]));
         }
     }
 
     pub(super) fn fire_client(&mut self, now: Instant, id: TxId) -> Option<Fired> {
+        if self.clients.get(&id)?.fallback.as_ref().is_some_and(|fallback| fallback.at <= now) {
+            return self.by_udp(now, id).map(|(way, send)| Fired::Send(way, send));
+        }
         let client = self.clients.get_mut(&id)?;
         let (way, purpose) = (client.way, client.purpose);
         let fired = match &mut client.machine {
