@@ -9,6 +9,7 @@ mod changes;
 mod courses;
 mod dialogs;
 mod noise;
+mod ours;
 mod races;
 mod reliable;
 mod sessions;
