@@ -73,6 +73,10 @@ pub struct Config {
     pub t1: Duration,
     /// Requests outside a dialog a second from one address.
     pub source_requests_per_second: u32,
+    /// Answers to one stranger in 10 s (reliability R-22).
+    pub stranger_answers: usize,
+    /// Answers to all strangers in a second.
+    pub strangers_per_second: usize,
     /// Server transactions at once (reliability R-30).
     pub max_transactions: usize,
     /// Address or name written in Contact and Via in place of our own.
@@ -89,6 +93,8 @@ impl Default for Config {
             user_agent: concat!("StreamKit/", env!("CARGO_PKG_VERSION")).to_owned(),
             t1: Duration::from_millis(500),
             source_requests_per_second: 2000,
+            stranger_answers: 5,
+            strangers_per_second: 200,
             max_transactions: 20_000,
             advertise: None,
             digest_md5: true,
@@ -106,7 +112,7 @@ pub enum Strangers {
 }
 
 /// A trunk as signalling sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trunk {
     /// Name, for logs.
     pub name: String,
@@ -306,6 +312,18 @@ pub enum Command {
     Dial(Box<Dial>),
     /// What new INVITEs and OPTIONS outside a dialog get from now on.
     Gate(Gate),
+    /// What is new from now on keeps to this; calls that are up, connections and transactions stay as they are.
+    Reload(Box<Reload>),
+}
+
+/// What a running endpoint may be told to keep to.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    /// A trunk keeps its place in the list; one that is gone leaves it empty, without peers and targets. `advertise`
+    /// and `t1` stay as they were at the start.
+    pub config: Config,
+    /// Connections.
+    pub limits: io::Limits,
 }
 
 /// A call of ours.

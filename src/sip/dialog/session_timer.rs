@@ -138,11 +138,6 @@ impl SessionTimer {
         }
     }
 
-    /// We ask for no less from now on: the INVITE was refused for less.
-    pub(crate) fn at_least(&mut self, seconds: u32) {
-        self.floor = self.floor.max(seconds);
-    }
-
     /// The peer's 422 to such a request; false when it says nothing that would help.
     pub(crate) fn raise(&mut self, response: &Message) -> bool {
         let asked = self.running.map_or(self.wish.max(self.floor), |running| running.seconds);

@@ -85,8 +85,9 @@ impl Endpoint {
             self.reoffered(now, peer, id, leg, request);
             return None;
         }
-        if !matches!(leg.stage, Stage::Calling) {
-            leg.dialog.refresh_target(&request);
+        match leg.stage {
+            Stage::Calling => leg.refresh_early(&request),
+            _ => leg.dialog.refresh_target(&request),
         }
         let mut headers = vec![
             ("Contact", self.contact_of(leg)),
