@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
 use crate::sip::Transport;
+use crate::sip::io::Tls;
 use crate::sip::message::{Scheme, Uri};
+use crate::tls;
 
 /// Where a URI leads, and how.
 ///
@@ -61,35 +63,37 @@ impl Trusted {
         to: SocketAddr,
         host: &str,
     ) -> Result<(TlsConnector, ServerName<'static>), String> {
-        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
-            .map_err(|error| error.to_string())?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone())
+        let name = host.trim_matches(['[', ']']).to_owned();
+        let name = ServerName::try_from(name).map_err(|error| error.to_string())?;
+        let config = ClientConfig::builder_with_provider(tls::provider())
             .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?;
-        let config = if self.insecure_loopback {
-            if !to.ip().is_loopback() {
-                return Err(format!("--insecure-loopback is for this machine, not for {}", to.ip()));
-            }
-            let anybody = Arc::new(Anybody(provider));
-            builder.dangerous().with_custom_certificate_verifier(anybody).with_no_client_auth()
-        } else {
-            builder.with_root_certificates(self.roots()?).with_no_client_auth()
-        };
+            .map_err(|error| error.to_string())?
+            .dangerous()
+            .with_custom_certificate_verifier(self.servers(to)?)
+            .with_no_client_auth();
         Ok((TlsConnector::from(Arc::new(config)), name))
     }
 
-    fn roots(&self) -> Result<RootCertStore, String> {
-        let mut roots = RootCertStore::empty();
-        let Some(path) = &self.ca else {
-            let _ = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            return Ok(roots);
-        };
-        let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| told(&error))? {
-            roots.add(certificate.map_err(|error| told(&error))?).map_err(|error| told(&error))?;
+    /// The same for a caller.
+    ///
+    /// # Errors
+    /// As `connector`.
+    pub(super) fn tls(&self, to: SocketAddr) -> Result<Tls, String> {
+        Ok(Tls::believing(self.servers(to)?))
+    }
+
+    fn servers(&self, to: SocketAddr) -> Result<Arc<dyn ServerCertVerifier>, String> {
+        if self.insecure_loopback {
+            let here = to.ip().to_canonical().is_loopback();
+            let refused = || format!("--insecure-loopback is for this machine, not for {}", to.ip());
+            return if here { Ok(Arc::new(Anybody(tls::provider()))) } else { Err(refused()) };
         }
-        if roots.is_empty() { Err(told(&"no certificate in it")) } else { Ok(roots) }
+        let told = |error: tls::FileError| error.to_string();
+        let (roots, themselves) = match &self.ca {
+            None => (tls::system(), Vec::new()),
+            Some(path) => (tls::authorities(path).map_err(told)?, tls::certificates(path).map_err(told)?),
+        };
+        tls::servers(roots, themselves).map_err(|error| error.to_string())
     }
 }
 

@@ -260,7 +260,8 @@ pub enum Command {
         /// in a reliable 183 and its PRACK.
         body: Option<Body>,
     },
-    /// A final refusal of the INVITE of an inbound leg, or of a re-INVITE when one is open.
+    /// A final refusal of the INVITE of an inbound leg, or of a re-INVITE, UPDATE or PRACK with an offer when one is
+    /// open. A 422 gets its Min-SE.
     Reject {
         /// The leg.
         leg: LegId,
@@ -274,7 +275,8 @@ pub enum Command {
         /// The SDP answer.
         body: Option<Body>,
     },
-    /// A re-INVITE or UPDATE of ours; `Event::Modified` tells its result. One that glares is sent again by itself.
+    /// A re-INVITE or UPDATE of ours; `Event::Modified` tells its result. One that glares is sent again by itself. One
+    /// before the answer, or beside another, is refused with 491 by the endpoint.
     Modify {
         /// The leg.
         leg: LegId,

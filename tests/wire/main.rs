@@ -6,6 +6,7 @@
 
 mod audio;
 mod binary;
+mod caller;
 mod drain;
 #[allow(dead_code)]
 mod kit;
@@ -14,6 +15,8 @@ mod many;
 mod pbx;
 #[allow(dead_code)] // each of the two binaries uses its part
 mod ports;
+#[allow(dead_code)]
+mod programs;
 mod raw;
 mod refusals;
 mod reload;

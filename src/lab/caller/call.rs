@@ -7,16 +7,21 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::mouth::{Terms, Utterance};
-use super::pacer::{Audio, Order};
+use super::Inner;
+use super::desk::Ask;
+use super::line::Audio;
+use super::mouth::Utterance;
+use super::pacer::Order;
 use super::wire::SipSeen;
-use super::{Inner, MediaVia};
-use crate::audio::G711;
 use crate::ids::LegId;
 use crate::lab::sound::Sound;
-use crate::sdp::{self, Agreed, Law, Session, Wish};
-use crate::sip::{Body, Command, Ended, Event, Refusal};
+use crate::sdp::Agreed;
+use crate::sip::{Body, Command, Ended};
 use crate::units::{Digit, SampleRate};
+
+/// A key told by INFO is held so long, and the next follows so much later.
+const HELD_MS: u32 = 100;
+const NEXT_KEY: Duration = Duration::from_millis(170);
 
 /// A call under way.
 pub struct Call {
@@ -26,14 +31,16 @@ pub struct Call {
     pub(super) watched: watch::Receiver<Progress>,
     pub(super) seen: Arc<Mutex<Vec<SipSeen>>>,
     pub(super) voiced: Arc<AtomicU64>,
+    pub(super) asks: mpsc::Sender<Ask>,
+    pub(super) keys_by_info: bool,
 }
 
 /// How far a call is.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Progress {
-    agreed: Option<Agreed>,
-    trouble: Option<String>,
-    ended: Option<Ended>,
+    pub(super) agreed: Option<Agreed>,
+    pub(super) trouble: Option<String>,
+    pub(super) ended: Option<Ended>,
 }
 
 /// A call that is over.
@@ -128,10 +135,30 @@ impl Call {
         self.utter(vec![(name.to_owned(), Utterance::Speech(samples))])
     }
 
-    /// Presses keys, one after the other; what is no key is passed over.
+    /// Presses keys, one after the other, as the call was dialled: by RFC 4733, in band, or by INFO; what is no key is
+    /// passed over.
     pub fn press(&self, keys: &str) -> impl Future<Output = ()> + use<> {
-        let keys = keys.chars().filter_map(Digit::from_char);
-        self.utter(keys.map(|key| (key.to_string(), Utterance::Key(key))).collect())
+        let keys: Vec<Digit> = keys.chars().filter_map(Digit::from_char).collect();
+        let (by_info, by_voice) = if self.keys_by_info { (keys, Vec::new()) } else { (Vec::new(), keys) };
+        let told = tokio::spawn(tell(self.inner.clone(), self.leg, by_info));
+        let said =
+            self.utter(by_voice.into_iter().map(|key| (key.to_string(), Utterance::Key(key))).collect());
+        async {
+            said.await;
+            drop(told.await); // a task that broke has told nothing more
+        }
+    }
+
+    /// Holds the call (we go on sending, the peer does not), or resumes it, by a re-INVITE.
+    ///
+    /// # Errors
+    /// The status it was refused with; 481 when the call is over.
+    pub async fn hold(&self, hold: bool) -> Result<(), u16> {
+        let (done, agreed) = oneshot::channel();
+        if self.asks.send(Ask::Hold(hold, done)).await.is_err() {
+            return Err(481);
+        }
+        agreed.await.unwrap_or(Err(481))
     }
 
     fn utter(&self, utterances: Vec<(String, Utterance)>) -> impl Future<Output = ()> + use<> {
@@ -190,83 +217,12 @@ impl Call {
     }
 }
 
-/// The task of one call: answers what signalling tells of it.
-pub(super) struct Desk {
-    pub(super) inner: Arc<Inner>,
-    pub(super) leg: LegId,
-    pub(super) wish: Wish,
-    pub(super) session: Session,
-    pub(super) media_via: Option<MediaVia>,
-    pub(super) progress: watch::Sender<Progress>,
-}
-
-impl Desk {
-    pub(super) async fn attend(mut self, mut events: mpsc::Receiver<Event>) {
-        while let Some(event) = events.recv().await {
-            match event {
-                Event::Answered { body, .. } => self.answered(body).await,
-                Event::Reoffer { body, .. } => self.reoffered(body).await,
-                Event::Ended { how, .. } => {
-                    self.progress.send_modify(|p| p.ended = Some(how));
-                    return;
-                }
-                Event::Incoming(_)
-                | Event::Progress { .. }
-                | Event::Confirmed { .. }
-                | Event::Acknowledged { .. }
-                | Event::Modified { .. }
-                | Event::Digit { .. } => {}
-            }
-        }
-        self.progress.send_modify(|p| p.ended = Some(Ended::Lost));
-    }
-
-    async fn answered(&mut self, body: Option<Body>) {
-        let body = body.unwrap_or_else(|| Body::sdp(""));
-        match sdp::accept(&body.bytes, &body.content_type, &mut self.session) {
-            Ok(agreed) => self.agree(agreed),
-            Err(refused) => {
-                self.progress.send_modify(|p| p.trouble = Some(format!("answer: {refused}")));
-                let reason = Some("SIP;cause=488".to_owned());
-                self.inner.command(Command::Hangup { leg: self.leg, reason }).await;
-            }
-        }
-    }
-
-    async fn reoffered(&mut self, body: Option<Body>) {
-        let leg = self.leg;
-        let Some(offer) = body else {
-            let body = Some(Body::sdp(sdp::offer(&mut self.session, &self.wish)));
-            return self.inner.command(Command::Accept { leg, body }).await;
-        };
-        match sdp::answer(&offer.bytes, &offer.content_type, &self.wish, &self.session) {
-            Ok(answered) => {
-                let body = Some(Body::sdp(self.session.render(&answered.sdp)));
-                self.inner.command(Command::Accept { leg, body }).await;
-                self.agree(answered.media);
-            }
-            Err(refused) => {
-                self.progress.send_modify(|p| p.trouble = Some(format!("offer: {refused}")));
-                let refusal = Refusal { status: 488, reason: None, retry_after: None, warning: None };
-                self.inner.command(Command::Reject { leg, refusal }).await;
-            }
-        }
-    }
-
-    fn agree(&mut self, agreed: Agreed) {
-        let law = match agreed.law {
-            Law::Mu => G711::Mu,
-            Law::A => G711::A,
-        };
-        let terms = Terms {
-            law,
-            payload_type: agreed.payload_type,
-            telephone_event: agreed.telephone_event,
-            ptime_ms: agreed.ptime_ms,
-        };
-        let to = self.media_via.map(|via| via.near).or(agreed.target());
-        self.inner.pacer.order(Order::Agree(self.leg.0, terms, to));
-        self.inner.pacer.order(Order::Silence(self.leg.0, !agreed.send));
-        self.progress.send_modify(|p| p.agreed = Some(agreed));
+/// Tells keys by INFO (RFC 6086's legacy use).
+async fn tell(inner: Arc<Inner>, leg: LegId, keys: Vec<Digit>) {
+    for key in keys {
+        let bytes = format!("Signal={key}\r\nDuration={HELD_MS}\r\n").into_bytes();
+        let body = Body { content_type: "application/dtmf-relay".to_owned(), bytes };
+        inner.command(Command::Info { leg, body }).await;
+        tokio::time::sleep(NEXT_KEY).await;
     }
 }

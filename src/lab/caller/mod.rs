@@ -23,13 +23,17 @@
 //! ```
 
 mod call;
+mod desk;
+mod dial;
+mod guard;
 mod heard;
+mod line;
 mod mouth;
 mod pacer;
 mod wire;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,22 +42,24 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub use call::{Call, Record, Times};
+pub use dial::{Dial, DialError, MediaVia};
 pub use heard::{Arrival, Heard, PLAYOUT, Quality};
+pub use line::Audio;
 pub use mouth::Spoken;
-pub use pacer::Audio;
 pub use wire::SipSeen;
 
-use super::ladder::Ladder;
 use crate::audio::G711;
 use crate::ids::{Entropy, LegId, TrunkId};
 use crate::rtp::sender::Sender;
-use crate::sdp::{self, Law, Session, Wish};
-use crate::sip::io::drive;
-use crate::sip::message::{Scheme, Uri};
-use crate::sip::{Body, Command, Destination, Transport};
+use crate::sdp::{self, Master, Session, Wish};
+use crate::sip::io::{Tls, drive};
+use crate::sip::{Command, Destination, Transport};
 use call::Progress;
+use desk::Desk;
+use dial::{check_headers, facing, target};
+use line::Line;
 use mouth::Terms;
-use pacer::{Line, Order, Pacer};
+use pacer::{Order, Pacer};
 use wire::{Exchange, Sink};
 
 /// What a caller keeps to.
@@ -69,6 +75,10 @@ pub struct Config {
     pub user_agent: String,
     /// Keep whole SIP messages, not their first lines only.
     pub keep_messages: bool,
+    /// With what TLS connections are made; absent: there is no calling over TLS.
+    pub tls: Option<Tls>,
+    /// Names one of which a server's certificate has to be for, besides its address.
+    pub tls_names: Vec<String>,
 }
 
 impl Default for Config {
@@ -79,89 +89,10 @@ impl Default for Config {
             t1: Duration::from_millis(500),
             user_agent: concat!("StreamKit-caller/", env!("CARGO_PKG_VERSION")).to_owned(),
             keep_messages: true,
+            tls: None,
+            tls_names: Vec::new(),
         }
     }
-}
-
-/// A call to place.
-#[derive(Clone, Debug)]
-pub struct Dial {
-    /// Request-URI and To: `sip:user@host:port;transport=tcp`.
-    pub uri: String,
-    /// From; absent: `sip:caller@` and our address.
-    pub from: Option<String>,
-    /// Where it is sent instead of the URI's host.
-    pub via: Option<SocketAddr>,
-    /// Absent: the URI's `transport`, else UDP.
-    pub transport: Option<Transport>,
-    /// Further header fields.
-    pub headers: Vec<(String, String)>,
-    /// Offered, the favourite first.
-    pub codecs: Vec<Law>,
-    /// Offer keys by RFC 4733; without it they are pressed in band.
-    pub telephone_event: bool,
-    /// RTP by way of an impaired path.
-    pub media_via: Option<MediaVia>,
-    /// Told of every message and sums of audio.
-    pub ladder: Option<Ladder>,
-}
-
-/// RTP goes by way of an impaired path.
-#[derive(Clone, Copy, Debug)]
-pub struct MediaVia {
-    /// Where RTP is sent in place of the peer's address.
-    pub near: SocketAddr,
-    /// The address shown in the SDP.
-    pub far: SocketAddr,
-}
-
-impl Dial {
-    /// A plain call.
-    pub fn to(uri: impl Into<String>) -> Self {
-        Self {
-            uri: uri.into(),
-            from: None,
-            via: None,
-            transport: None,
-            headers: Vec::new(),
-            codecs: vec![Law::Mu, Law::A],
-            telephone_event: true,
-            media_via: None,
-            ladder: None,
-        }
-    }
-
-    /// With one more header field.
-    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.push((name.into(), value.into()));
-        self
-    }
-
-    /// Told to this ladder.
-    pub fn on(mut self, ladder: &Ladder) -> Self {
-        self.ladder = Some(ladder.clone());
-        self
-    }
-}
-
-/// Why a call could not be placed.
-#[derive(Debug, thiserror::Error)]
-pub enum DialError {
-    /// The URI.
-    #[error("`{0}` is no SIP URI such as sip:1000@192.0.2.10:5060")]
-    Uri(String),
-    /// What we do not do.
-    #[error("{0} is not in this release")]
-    NotYet(&'static str),
-    /// Its host.
-    #[error("{0}: no address")]
-    NoAddress(String),
-    /// A header field that would end early.
-    #[error("header field `{0}`: control characters, or no name")]
-    Header(String),
-    /// The system.
-    #[error("{0}")]
-    Io(#[from] io::Error),
 }
 
 /// A caller; dropping it ends its calls without a word.
@@ -223,47 +154,62 @@ impl Caller {
         let inner = &self.inner;
         check_headers(&dial.headers)?;
         let (to, transport) = target(&dial).await?;
+        if transport == Transport::Tls && inner.config.tls.is_none() {
+            return Err(DialError::NoTls);
+        }
         let ip = facing(inner.config.bind, to)?;
-        let socket = pacer::socket(ip)?;
-        let media = socket.local_addr()?;
-        let shown = dial.media_via.map_or(media, |via| via.far);
-        let wish =
-            Wish { codecs: dial.codecs.clone(), telephone_event: dial.telephone_event, ..Wish::new(shown) };
-        let (mut session, rtp) = inner.chance();
-        let offer = sdp::offer(&mut session, &wish);
+        let pair = line::pair(ip)?;
+        let media = pair.rtp.local_addr()?;
         let leg = LegId(inner.legs.fetch_add(1, Relaxed));
+        let (session, rtp, chance) = inner.chance();
         let terms = Terms { law: G711::Mu, payload_type: 0, telephone_event: None, ptime_ms: 20 };
-        let line = Line::new(socket, terms, rtp, dial.ladder.clone());
+        let line = Line::new(pair, terms, rtp, dial.ladder.clone(), chance);
         let voiced = line.voiced.clone();
         inner.pacer.order(Order::Open(leg.0, Box::new(line)));
-        let (events, told) = mpsc::channel(256);
         let seen = Arc::<Mutex<Vec<SipSeen>>>::default();
+        let (events, told) = mpsc::channel(256);
         let sink = Sink::new(events, seen.clone(), dial.ladder.clone());
         let (progress, watched) = watch::channel(Progress::default());
-        let desk =
-            call::Desk { inner: inner.clone(), leg, wish, session, media_via: dial.media_via, progress };
-        tokio::spawn(desk.attend(told));
-        let from = dial.from.unwrap_or_else(|| format!("sip:caller@{}", SocketAddr::new(ip, inner.port)));
-        let (uri, headers, trunk) = (dial.uri, dial.headers, TrunkId(0));
-        let body = Some(Body::sdp(offer));
-        let (to, ring_limit) = (Destination::Address(to, transport), Duration::from_secs(180));
+        let (asks, asked) = mpsc::channel(4);
+        let mut desk = Desk {
+            inner: inner.clone(),
+            leg,
+            wish: wish(&dial, media),
+            session,
+            media_via: dial.media_via,
+            ptime: dial.ptime,
+            late: dial.late_offer,
+            offered: false,
+            changing: None,
+            progress,
+        };
+        let body = (!dial.late_offer).then(|| desk.offer());
+        tokio::spawn(desk.attend(told, asked));
         let command = Box::new(crate::sip::Dial {
             leg,
-            trunk,
-            uri,
-            to,
-            from,
-            headers,
+            trunk: TrunkId(0),
+            uri: dial.uri,
+            to: Destination::Address(to, transport),
+            from: dial.from.unwrap_or_else(|| format!("sip:caller@{}", SocketAddr::new(ip, inner.port))),
+            headers: dial.headers,
             body,
-            ring_limit,
-            credentials: None,
+            ring_limit: Duration::from_secs(180),
+            credentials: dial.credentials,
         });
         let turn = inner.turn.lock().await;
         inner.exchange.expect(leg, sink);
         inner.command(Command::Dial(command)).await;
         drop(turn);
-        Ok(Call { inner: inner.clone(), leg, media, watched, seen, voiced })
+        let keys_by_info = dial.keys_by_info;
+        Ok(Call { inner: inner.clone(), leg, media, watched, seen, voiced, asks, keys_by_info })
     }
+}
+
+/// What we can do in this call, audio at `media`.
+fn wish(dial: &Dial, media: SocketAddr) -> Wish {
+    let shown = dial.media_via.map_or(media, |via| via.far);
+    let srtp = if dial.srtp { sdp::Srtp::Required } else { sdp::Srtp::Off };
+    Wish { codecs: dial.codecs.clone(), telephone_event: dial.telephone_event, srtp, ..Wish::new(shown) }
 }
 
 impl Drop for Caller {
@@ -273,64 +219,23 @@ impl Drop for Caller {
 }
 
 impl Inner {
-    fn chance(&self) -> (Session, Sender) {
+    fn chance(&self) -> (Session, Sender, Entropy) {
         let mut entropy = self.entropy.lock().unwrap_or_else(PoisonError::into_inner);
         let session = Session::new(entropy.u32());
-        (session, Sender::new(entropy.u32(), entropy.u32() as u16, entropy.u32()))
+        let rtp = Sender::new(entropy.u32(), entropy.u32() as u16, entropy.u32());
+        (session, rtp, entropy.fork())
+    }
+
+    /// The next key of SRTP.
+    fn secret(&self) -> Master {
+        let mut entropy = self.entropy.lock().unwrap_or_else(PoisonError::into_inner);
+        Master(std::array::from_fn(|_| entropy.u32() as u8))
     }
 
     /// A caller whose task is gone does nothing any more.
     async fn command(&self, command: Command) {
         drop(self.commands.send(command).await);
     }
-}
-
-fn check_headers(headers: &[(String, String)]) -> Result<(), DialError> {
-    let bad = |(name, value): &&(String, String)| {
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b);
-        name.is_empty() || !name.bytes().all(token) || value.chars().any(char::is_control)
-    };
-    headers
-        .iter()
-        .find(bad)
-        .map_or(Ok(()), |(name, _)| Err(DialError::Header(name.escape_default().to_string())))
-}
-
-/// Where the call goes, and how.
-async fn target(dial: &Dial) -> Result<(SocketAddr, Transport), DialError> {
-    let uri = Uri::parse(dial.uri.as_bytes()).map_err(|_| DialError::Uri(dial.uri.clone()))?;
-    match uri.scheme() {
-        Scheme::Sip => {}
-        Scheme::Sips => return Err(DialError::NotYet("SIP over TLS")),
-        _ => return Err(DialError::Uri(dial.uri.clone())),
-    }
-    let transport = match (dial.transport, uri.param("transport").as_deref()) {
-        (Some(transport), _) => transport,
-        (None, Some(tcp)) if tcp.eq_ignore_ascii_case("tcp") => Transport::Tcp,
-        (None, Some(tls)) if tls.eq_ignore_ascii_case("tls") => Transport::Tls,
-        (None, _) => Transport::Udp,
-    };
-    if transport == Transport::Tls {
-        return Err(DialError::NotYet("SIP over TLS"));
-    }
-    if let Some(via) = dial.via {
-        return Ok((via, transport));
-    }
-    let host = uri.host().trim_matches(['[', ']']);
-    let port = uri.port().unwrap_or(5060);
-    let mut found = tokio::net::lookup_host((host, port)).await?;
-    found.next().map(|to| (to, transport)).ok_or_else(|| DialError::NoAddress(host.to_owned()))
-}
-
-/// The address of ours that packets to `to` leave from.
-fn facing(bind: IpAddr, to: SocketAddr) -> io::Result<IpAddr> {
-    if !bind.is_unspecified() {
-        return Ok(bind);
-    }
-    let any: SocketAddr = if to.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
-    let probe = UdpSocket::bind(any)?;
-    probe.connect(to)?;
-    Ok(probe.local_addr()?.ip())
 }
 
 #[cfg(test)]

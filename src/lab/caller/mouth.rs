@@ -162,8 +162,9 @@ impl Mouth {
         self.rtp.skip(packets * self.terms.samples() as u32);
     }
 
-    pub(super) fn packets(&self) -> u64 {
-        self.rtp.packets()
+    /// The numbers of what leaves.
+    pub(super) fn rtp(&self) -> &Sender {
+        &self.rtp
     }
 
     pub(super) fn ptime(&self) -> Duration {

@@ -8,8 +8,10 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::*;
 use crate::lab::ear::compare;
+use crate::lab::ladder::Ladder;
 use crate::lab::speech::Speech;
-use crate::sip::Ended;
+use crate::sdp::Law;
+use crate::sip::{Credentials, Ended};
 
 fn field<'a>(message: &'a str, name: &str) -> &'a str {
     let line = message.lines().find(|line| line.to_ascii_lowercase().starts_with(&name.to_ascii_lowercase()));
@@ -168,6 +170,38 @@ async fn a_refusal_is_told_with_its_status() {
 }
 
 #[tokio::test]
+async fn a_challenge_is_answered_with_the_credentials_of_the_call() {
+    let sip = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = sip.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut buffer = [0; 4096];
+        loop {
+            let (length, from) = sip.recv_from(&mut buffer).await.unwrap();
+            let request = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if !request.starts_with("INVITE ") {
+                continue;
+            }
+            let named = field(&request, "Authorization").contains("username=\"1001\"");
+            let challenge =
+                "WWW-Authenticate: Digest realm=\"pbx\", nonce=\"abc\", qop=\"auth\"\r\nContent-Length";
+            let text = match named {
+                true => answer(&request, "486 Busy Here", None),
+                false => answer(&request, "401 Unauthorized", None).replace("Content-Length", challenge),
+            };
+            sip.send_to(text.as_bytes(), from).await.unwrap();
+        }
+    });
+    let caller = caller().await;
+    let credentials = Credentials { user: "1001".to_owned(), password: "secret".to_owned(), realm: None };
+    let dial = Dial { credentials: Some(credentials), ..Dial::to(format!("sip:1000@{address}")) };
+    let call = caller.dial(dial).await.unwrap();
+    let refused = call.answered().await.unwrap_err();
+    assert!(matches!(refused, Ended::Refused { status: 486, .. }), "{refused:?}");
+    let record = call.finish().await;
+    assert!(record.sip.iter().all(|seen| !seen.text.contains("secret")));
+}
+
+#[tokio::test]
 async fn over_tcp_the_peer_hangs_up_in_the_same_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -217,7 +251,7 @@ async fn what_cannot_be_dialled_is_refused_before_anything_is_sent() {
     let caller = caller().await;
     let refused = |dial| async { caller.dial(dial).await.map(|_| ()).unwrap_err().to_string() };
     assert!(refused(Dial::to("mailto:a@b")).await.contains("no SIP URI"));
-    assert!(refused(Dial::to("sip:a@127.0.0.1;transport=tls")).await.contains("not in this release"));
+    assert!(refused(Dial::to("sip:a@127.0.0.1;transport=tls")).await.contains("no certificate to trust"));
     let injected = Dial::to("sip:a@127.0.0.1").header("X-A", "b\r\nEvil: yes");
     assert!(refused(injected).await.contains("control characters"));
     let uri = Dial::to("sip:a@127.0.0.1\r\nEvil: yes");

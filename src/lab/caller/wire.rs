@@ -159,7 +159,8 @@ pub(super) fn endpoint(config: &Config, entropy: Entropy) -> Endpoint {
     let trunk = Trunk {
         name: "anyone".to_owned(),
         peers: everywhere.to_vec(),
-        transports: vec![Transport::Udp, Transport::Tcp],
+        transports: vec![Transport::Udp, Transport::Tcp, Transport::Tls],
+        tls_names: config.tls_names.clone(),
         ..Trunk::new("")
     };
     let settings = sip::Config {
@@ -183,8 +184,9 @@ pub(super) fn sockets(config: &Config) -> io::Result<(Sockets, u16)> {
             };
             let all = config.bind.is_unspecified() && config.bind.is_ipv4();
             let both = [on(config.bind), on(Ipv6Addr::UNSPECIFIED.into())].concat();
-            let sockets = if all { Sockets::bind(&both) } else { Sockets::bind(&on(config.bind)) };
-            Ok((sockets.or_else(|_| Sockets::bind(&on(config.bind)))?, port))
+            let bind = |listen: &[Listen]| Sockets::bind_with(listen, config.tls.clone());
+            let sockets = if all { bind(&both) } else { bind(&on(config.bind)) };
+            Ok((sockets.or_else(|_| bind(&on(config.bind)))?, port))
         });
         match opened {
             Ok(opened) => return Ok(opened),

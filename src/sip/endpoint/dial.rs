@@ -238,6 +238,16 @@ impl Endpoint {
         self.try_next(now, id, leg);
     }
 
+    /// Nothing gets through to where that INVITE went: on to the next place, if there is one.
+    pub(super) fn go_elsewhere(&mut self, now: Instant, id: LegId, leg: &mut Leg, number: u8) {
+        let waiting = matches!(leg.stage, Stage::Calling) && leg.hangup.is_none();
+        let Some(call) = leg.call.as_mut().filter(|_| waiting) else { return };
+        let here = call.current().is_some_and(|attempt| attempt.number == number && !attempt.provisional);
+        if here && call.plan.has_more() {
+            self.fail_over(now, id, leg, Ended::Lost);
+        }
+    }
+
     /// A time of the call has come: it rang too long, its target is silent, or an INVITE is forgotten.
     pub(super) fn call_due(&mut self, now: Instant, id: LegId, leg: &mut Leg) {
         let Some(call) = &mut leg.call else { return };

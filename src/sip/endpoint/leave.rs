@@ -1,5 +1,6 @@
 //! How legs end, and what else time does to them.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::leg::{Leg, Stage};
@@ -98,6 +99,28 @@ impl Endpoint {
                     self.transactions.abandon(tx);
                     self.request_failed(now, purpose, Ended::Lost);
                 }
+            }
+        }
+    }
+
+    /// Datagrams do not get there: a call that has somewhere else to go goes there, a ping has its answer.
+    pub(super) fn unreachable(&mut self, now: Instant, place: SocketAddr) {
+        if !self.targets.are_at(place.ip()) {
+            return;
+        }
+        for purpose in self.transactions.unanswered_at(place) {
+            match purpose {
+                Purpose::Ping(number) => self.ping_judged(now, number, false),
+                Purpose::Invite(id, number) => {
+                    self.with_leg(id, |endpoint, id, leg| endpoint.go_elsewhere(now, id, leg, number));
+                }
+                Purpose::Cancel(_)
+                | Purpose::Bye(_)
+                | Purpose::ByeFork(_)
+                | Purpose::Prack(..)
+                | Purpose::Reinvite(_)
+                | Purpose::Update(_)
+                | Purpose::Info(_) => {}
             }
         }
     }

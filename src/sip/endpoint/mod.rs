@@ -93,6 +93,8 @@ pub enum Input<'a> {
     },
     /// A connection to there could not be opened, or did not take what was given to it.
     Failed(Hop),
+    /// ICMP said that no datagram gets there. Anybody can forge that: it makes us look elsewhere, and ends nothing.
+    Unreachable(SocketAddr),
     /// A call wants something.
     Command {
         /// What.
@@ -223,6 +225,7 @@ impl Endpoint {
             }
             Input::Framed { hop, framed } => self.framed(now, canonical(hop), framed),
             Input::Failed(hop) => self.failed(now, canonical(hop)),
+            Input::Unreachable(place) => self.unreachable(now, hop::canonical(place)),
             Input::Command { command, local } => self.command(now, command, local),
             Input::Resolved { question, found } => self.resolved(now, &question, &found),
             Input::Timeout => self.timeout(now),

@@ -64,6 +64,8 @@ pub(super) enum Doing {
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) tx: TxId,
+    /// When.
+    pub(super) at: Instant,
     pub(super) method: Method,
     pub(super) cseq: u32,
     /// What its CANCEL and the ACK of a refusal are made of.
@@ -106,7 +108,7 @@ impl Leg {
     /// Our INVITE was answered with a 2xx: what it says of the session.
     pub(super) fn begun(&mut self, now: Instant, response: &Message) {
         self.learn(response);
-        self.session.answered(now, response);
+        self.session.answered(now, now, response);
         // Without an offer in the INVITE theirs is in the 2xx, and the ACK answers it.
         self.exchange = if self.exchange == Exchange::Open { Exchange::Theirs } else { Exchange::Done };
     }
@@ -129,6 +131,9 @@ impl Leg {
 impl Endpoint {
     /// The call wants the session changed.
     pub(super) fn modify(&mut self, now: Instant, id: LegId, leg: &mut Leg, wish: Wish) {
+        if leg.told_end {
+            return;
+        }
         let up = matches!(leg.stage, Stage::Up) && leg.hangup.is_none();
         match &mut leg.change {
             None if up => {
@@ -138,7 +143,7 @@ impl Endpoint {
             // What changes the session refreshes it too.
             Some(change) if change.wish.is_none() && !change.is_open() => change.wish = Some(wish),
             Some(change) if change.wish.is_none() && leg.next_change.is_none() => {
-                leg.next_change = Some(wish)
+                leg.next_change = Some(wish);
             }
             None | Some(_) => self.tell(Event::Modified { leg: id, result: Err(491) }),
         }
@@ -194,6 +199,7 @@ impl Endpoint {
         let until = invite.then(|| now + self.timers.give_up());
         let sent = Sent {
             tx,
+            at: now,
             method,
             cseq,
             uri,

@@ -56,7 +56,7 @@ impl Endpoint {
                 self.rings(now, hop, id, leg, number, status, response);
             }
             (Purpose::Invite(_, number), Class::Success) => {
-                self.answered(now, hop, id, leg, number, response)
+                self.answered(now, hop, id, leg, number, response);
             }
             (Purpose::Invite(_, number), Class::Failure) => {
                 self.refused(now, id, leg, (tx, number), status, response);

@@ -26,6 +26,8 @@ use crate::telemetry::metrics;
 
 /// Datagrams taken before timers, connections and commands have their turn.
 const BURST: usize = 32;
+/// News of places out of reach that are taken at once.
+const ERRORS: usize = 8;
 /// Things connections may have said that were not heard yet.
 const STREAM_QUEUE: usize = 256;
 /// How often the fill of the tables is measured.
@@ -87,6 +89,7 @@ pub async fn drive(
         }
         let wake = shell.endpoint.poll_timeout().unwrap_or(now + NEVER).min(ending.unwrap_or(now + NEVER));
         if wake <= now {
+            shell.unreachable(now); // before anything is sent there again
             shell.step(now, Input::Timeout);
             continue;
         }
@@ -142,6 +145,16 @@ impl<E: FnMut(Event) + Send> Shell<E> {
         self.endpoint.handle(now, input);
         self.drain(now);
         self.answer(now);
+    }
+
+    /// What ICMP said.
+    fn unreachable(&mut self, now: Instant) {
+        for which in 0..self.udp.len() {
+            for _ in 0..ERRORS {
+                let Some(place) = self.udp.get(which).and_then(Datagrams::unreachable) else { break };
+                self.step(now, Input::Unreachable(place));
+            }
+        }
     }
 
     /// Answers to what the endpoint asked, as far as they are there.

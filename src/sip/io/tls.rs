@@ -68,6 +68,13 @@ impl Tls {
         Ok(Self { current: Arc::new(RwLock::new(Arc::new(current))) })
     }
 
+    /// For a client alone, who believes whom this verifier does.
+    pub fn believing(servers: Arc<dyn ServerCertVerifier>) -> Self {
+        let builder = believer(&servers);
+        let client = Some((Arc::new(of_client(builder.with_no_client_auth())), servers));
+        Self { current: Arc::new(RwLock::new(Arc::new(Current { server: None, asks: false, client }))) }
+    }
+
     /// New connections are made as with `other` from now on.
     pub fn replace(&self, other: &Self) {
         let other = other.current();
@@ -142,18 +149,28 @@ fn client(own: Option<Own>, ca_file: Option<&Path>) -> Result<Option<Client>, Tl
         return Ok(None);
     }
     let servers = tls::servers(roots, themselves).map_err(|error| wrong("ca_file", error))?;
-    let builder = ClientConfig::builder_with_provider(tls::provider())
-        .with_safe_default_protocol_versions()
-        .expect("ring speaks TLS 1.2 and 1.3")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::clone(&servers));
-    let mut config = match own {
+    let builder = believer(&servers);
+    let config = match own {
         None => builder.with_no_client_auth(),
         Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(no_pair)?,
     };
+    Ok(Some((Arc::new(of_client(config)), servers)))
+}
+
+fn believer(
+    servers: &Arc<dyn ServerCertVerifier>,
+) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
+    ClientConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()
+        .expect("ring speaks TLS 1.2 and 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(servers))
+}
+
+fn of_client(mut config: ClientConfig) -> ClientConfig {
     // connections live long, and one that is resumed is not looked at again
     config.resumption = Resumption::disabled();
-    Ok(Some((Arc::new(config), servers)))
+    config
 }
 
 type Authorities = (rustls::RootCertStore, Vec<CertificateDer<'static>>);

@@ -14,7 +14,7 @@ use socket2::{Protocol, SockRef, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use super::{mark, socket};
+use super::{mark, socket, unreachable};
 use crate::telemetry::metrics;
 
 /// A burst of a whole trunk's calls waits here while one message is handled.
@@ -51,6 +51,7 @@ impl Datagrams {
         // The system gives as much as it allows.
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
         let _ = socket.set_send_buffer_size(SEND_BUFFER);
+        unreachable::hear(&socket, addr.is_ipv4());
         // Without them nothing is known of the queue, and nothing dropped for it.
         let _ = (setsockopt(&socket, ReceiveTimestampns, &true), setsockopt(&socket, RxqOvfl, &1));
         socket.bind(&addr.into())?;
@@ -103,9 +104,20 @@ impl Datagrams {
         Ok(from.map(|from| Received { count: got.bytes, from, stamp }))
     }
 
-    /// Sends, or loses what does not fit now: the timers know.
+    /// A place that could not be reached, if there is news of one.
+    pub(super) fn unreachable(&self) -> Option<SocketAddr> {
+        unreachable::next(self.socket.as_raw_fd())
+    }
+
+    /// Sends, or loses what does not fit now: the timers know. What ICMP said of another peer is told to the next
+    /// who sends; it is no fault of this datagram.
     pub(super) fn send(&self, bytes: &[u8], to: SocketAddr) -> bool {
-        self.socket.try_send_to(bytes, to).is_ok()
+        let send = || self.socket.try_send_to(bytes, to);
+        match send() {
+            Ok(_) => true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(_) => send().is_ok(),
+        }
     }
 
     /// Whether this is the socket for what is sent from there: itself, or all addresses.

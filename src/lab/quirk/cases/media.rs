@@ -9,7 +9,12 @@ use super::super::stage::{Fault, Played, Stage};
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
     case!(ptime_10, Any, [Plain, Kamailio], "a=ptime:10 is echoed and kept (RFC 4566 §6)"),
-    case!(ptime_20, Any, [Asterisk, Ameyo, Genesys], "a=ptime:20"),
+    case!(
+        ptime_20,
+        Any,
+        [Asterisk, Ameyo, Genesys],
+        "a=ptime:20, the usual packet of 160 octets (RFC 3551 §4.2)"
+    ),
     case!(ptime_30, Any, [Cisco, Cucm], "a=ptime:30: packets of 240 octets"),
     case!(ptime_60, Any, [Avaya], "a=ptime:60 (Session Manager)"),
     case!(ptime_none, Any, [Freeswitch, Cucm, Genesys], "no a=ptime: 20 ms"),

@@ -99,6 +99,11 @@ impl Bench {
         }
     }
 
+    /// ICMP says so.
+    pub(super) fn unreachable(&mut self, remote: &str) {
+        self.input(Input::Unreachable(addr(remote)));
+    }
+
     /// Nothing can be sent there.
     pub(super) fn fail(&mut self, remote: &str) {
         self.input(Input::Failed(Hop { transport: Transport::Udp, local: addr(US), remote: addr(remote) }));

@@ -168,6 +168,23 @@ fn when_all_fail_the_call_ends_as_the_last_one_did() {
 }
 
 #[test]
+fn what_icmp_says_sends_a_call_on_but_ends_none() {
+    let mut bench = two();
+    call(&mut bench, dial());
+    let first = only_to(&mut bench, ONE);
+    bench.unreachable("203.0.113.9:5060");
+    assert!(bench.sent.is_empty());
+    bench.unreachable(ONE);
+    let second = only_to(&mut bench, TWO);
+    bench.unreachable(TWO);
+    assert!(bench.sent.is_empty());
+    assert_eq!(bench.ended(), None, "it may be forged");
+    bench.from(TWO, &tagged(&second, "180 Ringing", "two", ""));
+    bench.from(ONE, &tagged(&first, "180 Ringing", "one", ""));
+    assert_eq!(name(&only_to(&mut bench, ONE)), "CANCEL");
+}
+
+#[test]
 fn names_are_asked_for_once_at_a_time_and_one_that_is_not_found_is_passed_over() {
     let mut bench = bench(trunk(vec![target("A.example", 1), target("b.example", 2)]));
     bench.answers = false;

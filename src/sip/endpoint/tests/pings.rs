@@ -57,7 +57,7 @@ fn a_silent_target_rests_until_it_answers() {
     let again = bench.take();
     let ping =
         again.iter().rev().find(|(to, message)| *to == addr(ONE) && name(message) == "OPTIONS").unwrap();
-    assert_eq!(alive(&bench)[0], false);
+    assert!(!alive(&bench)[0]);
     bench.from(ONE, &answer_to(&ping.1, "200 OK"));
     assert!(alive(&bench)[0]);
     call(&mut bench, dial());

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+mod dns;
 mod tls;
 
 use super::{Limits, Listen, Sockets, Tls, Trace, drive};
@@ -38,6 +39,11 @@ impl Node {
     }
 
     fn start_with(tls: Option<Tls>, limits: Limits, trunk: Trunk) -> Self {
+        Self::start_at(tls, limits, trunk, Vec::new())
+    }
+
+    /// Names are looked up there.
+    fn start_at(tls: Option<Tls>, limits: Limits, trunk: Trunk, nameservers: Vec<SocketAddr>) -> Self {
         let transports: &[_] = match tls {
             None => &[Transport::Udp, Transport::Tcp],
             Some(_) => &[Transport::Udp, Transport::Tcp, Transport::Tls],
@@ -46,6 +52,7 @@ impl Node {
         let listen: Vec<_> = transports.iter().map(|&transport| Listen { transport, addr }).collect();
         let mut sockets = Sockets::bind_with(&listen, tls).unwrap();
         sockets.set_limits(limits);
+        sockets.set_nameservers(nameservers);
         let port = |transport| {
             let addrs = sockets.local_addrs();
             let bound = addrs.iter().find(|listen| listen.transport == transport);

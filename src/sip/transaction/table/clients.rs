@@ -1,8 +1,10 @@
 //! Transactions of our requests.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Client, ClientMachine, Fallback, Fired, Purpose, Transactions, TxId};
+use crate::sip::Transport;
 use crate::sip::hop::{Hop, Way};
 use crate::sip::transaction::client_invite::{self, ClientInvite};
 use crate::sip::transaction::client_other::{self, ClientOther};
@@ -126,6 +128,15 @@ impl Transactions {
         let mut found: Vec<_> = on_it.map(|(id, client)| (*id, client.purpose)).collect();
         found.sort_by_key(|(id, _)| *id);
         found
+    }
+
+    /// The requests of ours that went there as datagrams and have no final answer.
+    pub(crate) fn unanswered_at(&self, place: SocketAddr) -> Vec<Purpose> {
+        let there = |way: Way| way.hop.transport == Transport::Udp && way.hop.remote == place;
+        let open = self.clients.iter().filter(|(_, client)| there(client.way) && !client.is_settled());
+        let mut found: Vec<_> = open.map(|(id, client)| (*id, client.purpose)).collect();
+        found.sort_by_key(|(id, _)| *id);
+        found.into_iter().map(|(_, purpose)| purpose).collect()
     }
 
     /// Whether the transaction of a request of ours has ended; forgets it if so.

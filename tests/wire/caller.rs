@@ -1,0 +1,99 @@
+//! The caller of `streamkit call` against the daemon: late offer, hold, keys told in three ways, packet times, reports.
+
+use std::time::Duration;
+
+use streamkit::lab::bot::{Bot, Script};
+use streamkit::lab::caller::{Call, Dial, Record};
+use streamkit::lab::speech::Speech;
+use streamkit::units::SampleRate;
+
+use crate::kit::{Node, PATIENCE, Wanted, alone, bot, caller, until};
+
+/// A call to a bot with this script, what is done in it, and what is known of it then.
+async fn call(script: Script, dial: impl Fn(Dial) -> Dial, talk: impl AsyncFn(&Call, &Bot)) -> (Record, Bot) {
+    let bot = bot(script).await;
+    let node = Node::start(&Wanted::leading_to(&bot, "/media")).await;
+    let caller = caller().await;
+    let call = caller.dial(dial(node.dial())).await.expect("dialled");
+    call.answered().await.expect("answered");
+    talk(&call, &bot).await;
+    let record = call.finish().await;
+    node.is_idle().await;
+    node.stop().await;
+    (record, bot)
+}
+
+fn sent<'a>(record: &'a Record, method: &str) -> Vec<&'a str> {
+    let of = record.sip.iter().filter(|seen| seen.sent && seen.line.starts_with(method));
+    of.map(|seen| seen.text.as_str()).collect()
+}
+
+#[test]
+fn an_offer_may_come_late_and_the_answer_goes_with_the_ack() {
+    alone(async {
+        let dial = |dial| Dial { late_offer: true, ..dial };
+        let heard = async |call: &Call, _: &Bot| {
+            drop(call.say("barge", &Speech::Barge.sound()));
+            tokio::time::timeout(PATIENCE, call.until_voiced(10)).await.expect("the echo is heard");
+        };
+        let (record, _) = call(Script::echo(), dial, heard).await;
+        assert!(!sent(&record, "INVITE")[0].contains("m=audio"));
+        assert!(sent(&record, "ACK")[0].contains("m=audio"), "{:?}", sent(&record, "ACK"));
+        assert_eq!((record.trouble.as_deref(), record.agreed.is_some()), (None, true));
+    });
+}
+
+#[test]
+fn a_hold_silences_the_bot_and_a_resume_brings_it_back() {
+    alone(async {
+        let talk = async |call: &Call, _: &Bot| {
+            tokio::time::timeout(PATIENCE, call.until_voiced(5)).await.expect("the tone is heard");
+            call.hold(true).await.expect("held");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let before = call.voiced();
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            assert_eq!(call.voiced(), before, "nothing is heard while it holds");
+            call.hold(false).await.expect("resumed");
+            tokio::time::timeout(PATIENCE, call.until_voiced(5)).await.expect("the tone is back");
+        };
+        let (record, _) = call(Script::tone(SampleRate::Hz8000), |dial| dial, talk).await;
+        let invites = sent(&record, "INVITE");
+        let direction = |n: usize, a: &str| assert!(invites[n].contains(a), "{}", invites[n]);
+        direction(1, "a=sendonly");
+        direction(2, "a=sendrecv");
+        assert_eq!(invites.len(), 3);
+    });
+}
+
+#[test]
+fn keys_reach_the_bot_by_rfc_4733_and_by_info() {
+    alone(async {
+        for keys_by_info in [false, true] {
+            let dial = |dial| Dial { keys_by_info, telephone_event: !keys_by_info, ..dial };
+            let press = async |call: &Call, bot: &Bot| {
+                call.press("15#").await;
+                until(bot, |all| all.iter().any(|one| one.digits() == "15#")).await;
+            };
+            let (record, _) = call(Script::default(), dial, press).await;
+            assert_eq!(sent(&record, "INFO").len(), if keys_by_info { 3 } else { 0 });
+        }
+    });
+}
+
+#[test]
+fn a_packet_time_is_asked_for_and_reports_tell_what_came() {
+    alone(async {
+        let dial = |dial| Dial { ptime: Some(30), ..dial };
+        let wait = async |call: &Call, _: &Bot| {
+            // The first report of either side is out 3.75 s after the answer at the latest.
+            tokio::time::sleep(Duration::from_millis(4500)).await;
+            assert!(call.voiced() > 0);
+        };
+        let (record, _) = call(Script::tone(SampleRate::Hz8000), dial, wait).await;
+        assert_eq!(record.agreed.as_ref().map(|agreed| agreed.ptime_ms), Some(30));
+        let usual = record.audio.heard.arrivals.iter().filter(|arrival| arrival.payload.len() == 240).count();
+        assert!(usual > 50, "{usual} packets of 30 ms");
+        let told = record.audio.told.expect("a report");
+        assert!(told.reports >= 1 && told.lost == 0, "{told:?}");
+    });
+}
