@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(parse("sbc.example.com:5070"), is("sbc.example.com", Some(5070), None));
         assert_eq!(parse("sip:sbc;transport=TLS"), is("sbc", None, Some(Transport::Tls)));
         assert_eq!(
-            of("[2001:db8::1]:5061;transport=tcp"),
+            parse("[2001:db8::1]:5061;transport=tcp"),
             is("2001:db8::1", Some(5061), Some(Transport::Tcp))
         );
         assert_eq!(parse("2001:db8::1"), is("2001:db8::1", None, None));
