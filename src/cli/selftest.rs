@@ -177,6 +177,7 @@ async fn played(
 async fn against(args: &Args, uri: &str, plan: Vec<(Pbx, &'static Case)>) -> Result<Acceptance, String> {
     let trusted = Trusted { ca: args.tls_ca.clone(), insecure_loopback: args.insecure_loopback };
     let ground = ground(args, uri, &trusted).await?;
+    quirk::knock(&Arc::new(ground.clone())).await.map_err(|fault| format!("{uri}: {fault}"))?;
     // A port can be used by one case at a time.
     let at_once = if ground.port == 0 { args.at_once } else { 1 };
     Ok(played(ground, uri.to_owned(), plan, at_once).await)
