@@ -270,6 +270,31 @@ mod tests {
         assert_eq!(hear(&[i16::MIN; 800]), "");
     }
 
+    /// Talk-off: the built-in recordings, as they are, louder, softer, and at other speeds, which is other voices.
+    #[test]
+    fn speech_is_no_key() {
+        let recordings: [&[u8]; 5] = [
+            include_bytes!("../lab/speech/barge.wav"),
+            include_bytes!("../lab/speech/caller.wav"),
+            include_bytes!("../lab/speech/goodbye.wav"),
+            include_bytes!("../lab/speech/greeting.wav"),
+            include_bytes!("../lab/speech/story.wav"),
+        ];
+        for (n, recording) in recordings.into_iter().enumerate() {
+            let speech = crate::audio::wav::read(recording, RATE, 80_000).expect("a recording");
+            for speed in [0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6] {
+                for gain in [0.25, 1.0, 1.9] {
+                    let at = |k: usize| {
+                        let sample = f64::from(speech[(k as f64 * speed) as usize]) * gain;
+                        g711::MU_TO_LINEAR[usize::from(g711::linear_to_mu(sample as i16))]
+                    };
+                    let spoken: Vec<i16> = (0..(speech.len() as f64 / speed) as usize - 1).map(at).collect();
+                    assert_eq!(hear(&spoken), "", "recording {n} at {speed}, {gain}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn any_pieces_hear_the_same() {
         let samples: Vec<i16> =

@@ -211,6 +211,29 @@ impl Admission {
         Ok(StreamPermit { door: self.clone(), account: account.to_owned() })
     }
 
+    /// Counts by these limits from now on; a trunk keeps its place, and what is in use stays in use.
+    pub fn set_limits(
+        &self,
+        limits: Limits,
+        trunks: impl IntoIterator<Item = (String, Option<u32>, Option<u32>)>,
+    ) {
+        let mut all = self.lock();
+        if limits.calls_per_second != all.limits.calls_per_second {
+            all.rate = Bucket::new(limits.calls_per_second);
+        }
+        all.limits = limits;
+        for (place, (name, max_calls, max_cps)) in trunks.into_iter().enumerate() {
+            let Some(own) = all.trunks.get_mut(place) else {
+                all.trunks.push(TrunkUse { name, calls: 0, max_calls, rate: max_cps.map(Bucket::new) });
+                continue;
+            };
+            if own.rate.as_ref().map(|rate| rate.per_second) != max_cps {
+                own.rate = max_cps.map(Bucket::new);
+            }
+            (own.name, own.max_calls) = (name, max_calls);
+        }
+    }
+
     /// From now on new calls are refused (or taken again).
     pub fn drain(&self, draining: bool) {
         self.lock().draining = draining;
@@ -305,6 +328,20 @@ mod tests {
         assert_eq!(door.in_use().all_calls, 0);
         door.drain(true);
         assert_eq!(door.call(now, TrunkId(0)).unwrap_err(), Full::Draining);
+    }
+
+    #[test]
+    fn new_limits_hold_for_what_comes_and_what_is_in_use_stays_counted() {
+        let (now, door) = (Instant::now(), door(Limits::default(), Some(5), None));
+        let [one, _two] = [0, 0].map(|_| door.call(now, TrunkId(0)).unwrap());
+        let trunks = [("pbx".to_owned(), Some(2), None), ("sbc".to_owned(), None, Some(1))];
+        door.set_limits(Limits { calls: 3, ..Limits::default() }, trunks);
+        assert_eq!(door.call(now, TrunkId(0)).unwrap_err(), Full::TrunkCalls);
+        let _three = door.call(now, TrunkId(1)).unwrap();
+        assert_eq!(door.call(now, TrunkId(1)).unwrap_err(), Full::NodeCalls);
+        drop(one);
+        assert_eq!(door.call(now, TrunkId(1)).unwrap_err(), Full::TrunkRate);
+        assert_eq!(door.in_use().calls, [("pbx".to_owned(), 1), ("sbc".to_owned(), 1)]);
     }
 
     #[test]

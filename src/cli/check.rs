@@ -15,6 +15,9 @@ use crate::config::Config;
 pub(crate) struct Args {
     #[command(flatten)]
     source: Source,
+    /// Say nothing when nothing is wrong.
+    #[arg(long, short, conflicts_with = "route")]
+    quiet: bool,
     /// Tell which route a call would take and why: trunk=, from=, to=, account=, and header fields by name.
     #[arg(long, value_name = "KEY=VALUE,...")]
     route: Option<Question>,
@@ -26,6 +29,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Err(problems) => return refused(&problems),
     };
     match &args.route {
+        None if args.quiet => {}
         None => say(&meaning::of(&config, &args.source.config)),
         Some(question) => match question.answer(&config) {
             Ok(answer) => say(&answer),

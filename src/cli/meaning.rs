@@ -4,12 +4,12 @@ use std::fmt::{self, Write as _};
 use std::path::Path;
 
 use super::which_route::target;
-use crate::call::Ring;
+use crate::call::{Dtmf, Ring, Srtp};
 use crate::config::Config;
 use crate::flow::AnswerMode;
 use crate::media::G711;
 use crate::route::{MissingAccount, Route};
-use crate::sip::Strangers;
+use crate::sip::{self, Strangers, Transport};
 
 /// What it means, one subject a line.
 pub(super) fn of(config: &Config, path: &Path) -> String {
@@ -41,6 +41,17 @@ fn node(out: &mut String, config: &Config) -> fmt::Result {
     match &config.sip.advertise {
         Some(name) => writeln!(out, "; known as {name}")?,
         None => writeln!(out)?,
+    }
+    if let Some(tls) = &config.sip_tls {
+        let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let clients = match path(&tls.client_ca) {
+            Some(authority) => format!("clients must be known to {authority}"),
+            None => "clients are not asked who they are".to_owned(),
+        };
+        let servers = path(&tls.ca_file).unwrap_or_else(|| "the system".to_owned());
+        let own = tls.own.as_ref().map(|(certificate, _)| certificate.display().to_string());
+        let own = own.unwrap_or_default();
+        writeln!(out, "TLS       {own}; {clients}; servers must be known to {servers}")?;
     }
     let ports = (usize::from(*media.ports.end()) + 1 - usize::from(*media.ports.start())).div_ceil(2);
     let cores = match media.cores.as_slice() {
@@ -94,6 +105,8 @@ fn trunks(out: &mut String, config: &Config) -> fmt::Result {
             list(&trunk.access.accounts),
             list(&codecs)
         )?;
+        writeln!(out, "          {}", session(trunk, sip))?;
+        called(out, sip)?;
         if trunk.max_calls.is_some() || trunk.max_cps.is_some() {
             let or_all = |limit: Option<u32>| limit.map_or("no limit".to_owned(), |limit| limit.to_string());
             writeln!(
@@ -103,6 +116,54 @@ fn trunks(out: &mut String, config: &Config) -> fmt::Result {
                 or_all(trunk.max_cps)
             )?;
         }
+    }
+    Ok(())
+}
+
+/// Keys, encryption, session timer.
+fn session(trunk: &crate::call::Trunk, sip: &sip::Trunk) -> String {
+    let keys = match trunk.dtmf {
+        Dtmf::Auto => "keys by RFC 4733 or INFO",
+        Dtmf::Rfc4733 => "keys by RFC 4733",
+        Dtmf::Info => "keys by INFO",
+        Dtmf::Inband => "keys by RFC 4733, INFO or tones",
+    };
+    let over = match (trunk.srtp_without_tls, sip.transports.contains(&Transport::Tls)) {
+        (true, _) => "over any transport",
+        (false, true) => "over TLS",
+        (false, false) => "never, for want of TLS",
+    };
+    let srtp = match trunk.srtp {
+        Srtp::Off => "no SRTP".to_owned(),
+        Srtp::Optional => format!("SRTP if offered, {over}"),
+        Srtp::Required => format!("SRTP always, {over}"),
+    };
+    let timer = match sip.session_timer.is_zero() {
+        true => "no session timer of ours".to_owned(),
+        false => format!("session timer {:?}", sip.session_timer),
+    };
+    format!("{keys}; {srtp}; {timer}")
+}
+
+/// Where it is called, and who must say who they are.
+fn called(out: &mut String, sip: &sip::Trunk) -> fmt::Result {
+    let mut targets: Vec<&sip::Target> = sip.targets.iter().collect();
+    targets.sort_by_key(|target| target.priority);
+    for target in targets {
+        let user = target.credentials.as_ref().map(|own| format!(", as {}", own.user)).unwrap_or_default();
+        let pings = match sip.options_ping.is_zero() {
+            true => String::new(),
+            false => format!(", asked every {:?}", sip.options_ping),
+        };
+        let (priority, weight) = (target.priority, target.weight);
+        writeln!(out, "          called at {target}: priority {priority}, weight {weight}{user}{pings}")?;
+    }
+    if !sip.digest_users.is_empty() {
+        let users: Vec<&str> = sip.digest_users.iter().map(|user| user.user.as_str()).collect();
+        writeln!(out, "          peers must say who they are: {}", list(&users))?;
+    }
+    if !sip.tls_names.is_empty() {
+        writeln!(out, "          certificates of its peers: {}", list(&sip.tls_names))?;
     }
     Ok(())
 }
@@ -140,6 +201,8 @@ mod tests {
     #[test]
     fn the_meaning_names_everything_and_no_secret() {
         let text = "[[trunk]]\nname=\"pbx\"\npeers=[\"192.0.2.10\"]\naccount=\"acme1\"\nmax_cps=5\n\
+                    dtmf=\"inband\"\nsrtp=\"optional\"\ndigest_users=[{user=\"who\",password=\"s3cret\"}]\n\
+                    targets=[{uri=\"b.example.com\",priority=2},{uri=\"192.0.2.7:5070;transport=tcp\",user=\"me\",password=\"s3cret\"}]\n\
                     [[route]]\nto=\"0800*\"\nbot=\"wss://key:s3cret@bot.example.com/media\"\n";
         let machine = Surroundings {
             variables: HashMap::new(),
@@ -156,6 +219,9 @@ mod tests {
             "10000 RTP ports (10000-29999); cores 1 2 3",
             "5000 calls, 200 new calls a second, 5000 streams",
             "trunk     pbx: from 192.0.2.10/32 over udp tcp",
+            "keys by RFC 4733, INFO or tones; SRTP if offered, never, for want of TLS; session timer 1800s",
+            "called at 192.0.2.7:5070;transport=tcp: priority 0, weight 0, as me, asked every 30s\n          called at b.",
+            "peers must say who they are: who\n",
             "calls at once: no limit; new calls a second: 5",
             "to 0800*: to the bot wss://bot.example.com/media",
         ] {

@@ -8,6 +8,7 @@ use crate::daemon;
 
 /// Run the daemon; it logs to stderr and tells systemd when it is ready.
 ///
+/// SIGHUP: the configuration and the certificates are read again, for new calls.
 /// SIGTERM or Ctrl-C: no new calls, running calls go on up to node.drain_timeout; a second one ends at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  streamkit serve -c ./streamkit.toml")]
@@ -19,7 +20,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> ExitCode {
     raise_descriptors();
     match Config::load(&args.source.config) {
-        Ok(config) => daemon::run(config),
+        Ok(config) => daemon::run(config, args.source.config),
         Err(problems) => refused(&problems),
     }
 }

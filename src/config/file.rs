@@ -8,11 +8,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::kinds::{Listen, Ports, Secret, Size, even};
-use super::read::{Read as _, Section};
+use super::kinds::{Ports, Secret, Size, even};
+use super::read::Section;
 use super::{Http, Node, StreamTls};
 use crate::media;
-use crate::sip::{self, Strangers, Transport};
+use crate::sip::io::Limits as Streams;
 use crate::stream::{self, PlainWs};
 use crate::telemetry::log;
 
@@ -34,71 +34,6 @@ pub(super) fn node(mut node: Section<'_>) -> Node {
     };
     node.done();
     read
-}
-
-/// `[sip]`: listeners, what the endpoint keeps to (still without trunks), DSCP.
-pub(super) struct Sip {
-    pub(super) listen: Vec<Listen>,
-    pub(super) config: sip::Config,
-    pub(super) dscp: u8,
-}
-
-/// `[sip]`.
-pub(super) fn sip(mut sip: Section<'_>) -> Sip {
-    let everywhere = SocketAddr::from(([0, 0, 0, 0], 5060));
-    let both = [Transport::Udp, Transport::Tcp].map(|transport| Listen { transport, addr: everywhere });
-    let listen: Vec<Listen> = sip.key("listen", both.to_vec());
-    if listen.is_empty() {
-        sip.refuse("listen", "no listener is left", Listen::RIGHT);
-    }
-    for (i, one) in listen.iter().enumerate() {
-        if one.addr.port() != 0 && listen[..i].contains(one) {
-            sip.refuse("listen", format!("{one} stands twice"), "write it once");
-        }
-    }
-    let default = sip::Config::default();
-    let config = sip::Config {
-        strangers: sip.word(
-            "strangers",
-            Strangers::Refuse,
-            &[("403", Some(Strangers::Refuse)), ("silent", Some(Strangers::Silent))],
-        ),
-        user_agent: sip.key("user_agent", default.user_agent.clone()),
-        t1: sip.within("t1", default.t1, Duration::from_millis(100)..=10 * SECOND),
-        advertise: sip.maybe::<String>("advertise").filter(|name| is_host(&sip, name)),
-        ..default
-    };
-    let dscp = sip.within("dscp", 24, 0..=63);
-    let mut tls = sip.section("tls");
-    for name in ["certificate", "key", "client_ca"] {
-        if tls.maybe::<PathBuf>(name).is_some() {
-            tls.not_yet(name, "SIP over TLS");
-        }
-    }
-    tls.done();
-    sip.done();
-    Sip { listen, config, dscp }
-}
-
-/// An address or a name that may stand in a Contact.
-fn is_host(sip: &Section<'_>, name: &str) -> bool {
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
-    let right = match name.parse::<IpAddr>() {
-        Ok(address) => !address.is_unspecified() && !address.is_multicast(),
-        Err(_) => name.len() <= 253 && name.split('.').all(label),
-    };
-    if !right {
-        sip.refuse(
-            "advertise",
-            format!("{name:?} cannot be reached"),
-            "write an address or a name without port",
-        );
-    }
-    right
 }
 
 /// `[media]`, and the addresses written in SDP.
@@ -192,6 +127,9 @@ pub(super) struct Limits {
     pub(super) calls_per_second: u32,
     pub(super) streams: u32,
     pub(super) source_requests_per_second: u32,
+    /// Answers to one stranger in 10 s, and to all in a second (reliability R-22).
+    pub(super) stranger_answers: (usize, usize),
+    pub(super) connections: Streams,
 }
 
 /// `[limits]`: what is written must fit this machine; the default is made to fit.
@@ -229,8 +167,29 @@ pub(super) fn limits(mut limits: Section<'_>, ports: &RangeInclusive<u16>) -> Li
         calls_per_second: limits.within("calls_per_second", 200, 1..=100_000),
         streams: limits.within("streams", calls, 0..=1_000_000),
         source_requests_per_second: limits.within("source_requests_per_second", 2000, 1..=1_000_000),
+        stranger_answers: (
+            limits.within("stranger_answers", 5, 0..=1000),
+            limits.within("strangers_per_second", 200, 0..=10_000),
+        ),
+        connections: connections(&mut limits),
     };
     limits.done();
+    read
+}
+
+/// SIP connections (reliability R-28), idle times excepted.
+fn connections(limits: &mut Section<'_>) -> Streams {
+    let default = Streams::default();
+    let read = Streams {
+        connections: limits.within("connections", default.connections, 1..=65_536),
+        of_stranger: limits.within("source_connections", default.of_stranger, 1..=65_536),
+        of_trunk: limits.within("trunk_connections", default.of_trunk, 1..=65_536),
+        ..default
+    };
+    if read.of_stranger.max(read.of_trunk) > read.connections {
+        let right = "allow more in all, or fewer of one address";
+        limits.refuse("connections", "one address may have more than all together", right);
+    }
     read
 }
 

@@ -180,17 +180,17 @@ impl Read for Listen {
         match scheme {
             "udp" => Some(Self { transport: Transport::Udp, addr }),
             "tcp" => Some(Self { transport: Transport::Tcp, addr }),
-            "tls" => item.refuse("SIP over TLS is not in this release", "listen on udp:// and tcp://"),
+            "tls" => Some(Self { transport: Transport::Tls, addr }),
             other => item.refuse(format!("there is no transport {other:?}"), Self::RIGHT),
         }
     }
 }
 
 impl Read for Transport {
-    const RIGHT: &'static str = "write \"udp\" or \"tcp\"";
+    const RIGHT: &'static str = "write \"udp\", \"tcp\" or \"tls\"";
 
     fn read(item: Item<'_>) -> Option<Self> {
-        one_of(item, &[("udp", Some(Self::Udp)), ("tcp", Some(Self::Tcp)), ("tls", None)])
+        one_of(item, &[("udp", Some(Self::Udp)), ("tcp", Some(Self::Tcp)), ("tls", Some(Self::Tls))])
     }
 }
 

@@ -16,7 +16,10 @@ mod file;
 mod kinds;
 mod layers;
 mod read;
+mod reload;
 mod routes;
+mod sip;
+mod targets;
 mod trunks;
 
 use std::net::SocketAddr;
@@ -29,10 +32,13 @@ use ipnet::IpNet;
 pub use env::Surroundings;
 pub use error::{Place, Problem, Refused};
 pub use kinds::Listen;
+pub use reload::NeedsRestart;
 pub use routes::JudgeUrl;
 
+use crate::sip::Config as Signalling;
+use crate::sip::io::{Limits, TlsFiles};
 use crate::telemetry::{exposition, log};
-use crate::{call, media, route, sip, stream};
+use crate::{call, media, route, stream};
 use layers::File;
 use read::Reading;
 
@@ -45,8 +51,12 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// Differentiated services code point of SIP, 24.
     pub sip_dscp: u8,
+    /// How many SIP connections there may be, and for how long.
+    pub sip_limits: Limits,
+    /// Certificates of SIP; absent: there is no TLS.
+    pub sip_tls: Option<TlsFiles>,
     /// What signalling keeps to, trunks included.
-    pub sip: sip::Config,
+    pub sip: Signalling,
     /// What the engine keeps to.
     pub media: media::Config,
     /// What calls keep to: trunks, routes, streams, limits.
@@ -134,7 +144,7 @@ impl Config {
 fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
     let mut root = reading.root();
     let node = file::node(root.section("node"));
-    let mut sip = file::sip(root.section("sip"));
+    let mut sip = sip::sip(root.section("sip"));
     let (media, advertise) = file::media(root.section("media"), sip.config.advertise.as_deref());
     let http = file::http(root.section("http"));
     let limits = file::limits(root.section("limits"), &media.ports);
@@ -149,10 +159,15 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
     let (account_streams, own) = routes::accounts(root.sections("account"));
     root.done();
     check::whole(reading, &sip.listen, &media, &trunks, &routes);
+    let refuse = |trunk: &trunks::Trunk, wrong: &str, right: &str| {
+        reading.refuse(trunk.transports_place.clone(), "trunk.transports", wrong, right);
+    };
+    sip::fits(&sip, &trunks, refuse, |note| reading.note(note));
 
     let names = check::names(&trunks, &routes, own, &media);
     sip.config.trunks = trunks.iter().map(|trunk| trunk.sip.clone()).collect();
     sip.config.source_requests_per_second = limits.source_requests_per_second;
+    (sip.config.stranger_answers, sip.config.strangers_per_second) = limits.stranger_answers;
     sip.config.max_transactions = 100 * limits.calls_per_second as usize;
     let call = call::Config {
         node: node.name.clone(),
@@ -171,6 +186,12 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
         node,
         listen: sip.listen,
         sip_dscp: sip.dscp,
+        sip_limits: Limits {
+            idle: sip.limits.idle,
+            stranger_idle: sip.limits.stranger_idle,
+            ..limits.connections
+        },
+        sip_tls: sip.tls,
         sip: sip.config,
         media,
         call,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::call::Ring;
+use crate::call::{Dtmf, Ring};
 use crate::route::{MissingAccount, Target};
 use crate::sip::{Strangers, Transport};
 
@@ -135,16 +135,9 @@ fn two_trunks_do_not_share_a_name_nor_a_network() {
 #[test]
 fn what_is_not_in_this_release_says_so() {
     for (text, key) in [
-        ("[sip]\nlisten = [\"tls://0.0.0.0:5061\", \"udp://0.0.0.0:5060\"]", "sip.listen"),
         ("[http]\ntls.key = \"/k\"", "http.tls.key"),
         ("[hep]\ncollector = \"udp://h:9060\"", "hep.collector"),
         ("[cdr]\nwebhook = \"https://x\"", "cdr.webhook"),
-        ("[[trunk]]\nname = \"a\"\naccount = \"a\"\nsrtp = \"required\"", "trunk.srtp"),
-        ("[[trunk]]\nname = \"a\"\naccount = \"a\"\ndtmf = \"inband\"", "trunk.dtmf"),
-        (
-            "[[trunk]]\nname = \"a\"\naccount = \"a\"\n[[trunk.digest_users]]\nuser = \"u\"\npassword = \"p\"",
-            "trunk.digest_users",
-        ),
         ("[[flow]]\nid = \"x\"", "flow"),
         ("[[route]]\nflow = \"x\"", "route.flow"),
     ] {
@@ -154,10 +147,132 @@ fn what_is_not_in_this_release_says_so() {
 }
 
 #[test]
-fn keys_of_later_features_are_accepted_where_they_ask_for_nothing() {
-    let quiet = "srtp = \"off\"\nsession_timer = 0\noptions_ping = \"30s\"\ntransfer = \"refer\"\ndial_allow = [\"*\"]\n\
-                 hold_audio = \"silence\"\nfollow_redirect = false\nsrtp_without_tls = false\ntargets = []\n";
-    assert!(read(&format!("[[trunk]]\nname = \"a\"\naccount = \"a\"\n{quiet}")).is_ok());
+fn keys_of_later_features_are_taken_with_a_word() {
+    let config = read(&trunk_with("transfer = \"refer\"\ndial_allow = [\"*\"]\n")).expect("later keys");
+    for key in ["transfer", "dial_allow"] {
+        let word = format!("trunk a: {key} is taken and has no effect yet");
+        assert!(config.notes.contains(&word), "{:?}", config.notes);
+    }
+    assert!(problem(&trunk_with("transfer = \"never\"\n")).contains("right is \"refer\""));
+}
+
+/// A trunk `a` with these keys besides.
+fn trunk_with(keys: &str) -> String {
+    format!(
+        "[[trunk]]\nname = \"a\"\naccount = \"a\"\npeers = [\"192.0.2.1\"]\n{keys}[[route]]\nreject = 603\n"
+    )
+}
+
+#[test]
+fn a_trunk_says_how_it_is_called_and_who_must_say_who_they_are() {
+    let config = read(&trunk_with(
+        "session_timer = 0\noptions_ping = \"60s\"\nfollow_redirect = true\ndtmf = \"inband\"\nhold_audio = \"pass\"\n\
+         digest_users = [{ user = \"u\", password = \"p\" }]\n\
+         targets = [{ uri = \"sbc.example.com;transport=tcp\", priority = 2, weight = 3, user = \"me\", password = \"s\", realm = \"r\" },\
+                    { uri = \"192.0.2.9:5070\" }]\n",
+    ))
+    .expect("a trunk");
+    let (sip, call) = (&config.sip.trunks[0], &config.call.trunks[0]);
+    assert_eq!((sip.session_timer, sip.options_ping), (Duration::ZERO, Duration::from_secs(60)));
+    assert!(sip.follow_redirect && call.hold_passes);
+    assert_eq!(call.dtmf, Dtmf::Inband);
+    assert_eq!((sip.digest_users[0].user.as_str(), sip.digest_users[0].password.as_str()), ("u", "p"));
+    let first = &sip.targets[0];
+    assert_eq!(
+        (first.host.as_str(), first.port, first.transport),
+        ("sbc.example.com", None, Some(Transport::Tcp))
+    );
+    assert_eq!((first.priority, first.weight), (2, 3));
+    assert_eq!(first.credentials.as_ref().and_then(|own| own.realm.as_deref()), Some("r"));
+    assert_eq!((sip.targets[1].host.as_str(), sip.targets[1].port), ("192.0.2.9", Some(5070)));
+    assert!(config.notes.is_empty(), "{:?}", config.notes);
+}
+
+#[test]
+fn what_is_wrong_with_a_trunk_is_told_where_it_stands() {
+    for (keys, told) in [
+        ("targets = [{ uri = \"\" }]\n", "5:14: trunk.targets.uri: \"\" is neither a name nor an address"),
+        (
+            "targets = [{ uri = \"h;transport=tls\" }]\n",
+            "trunk.targets.uri: tls is none of the trunk's transports",
+        ),
+        ("targets = [{ uri = \"h\", user = \"me\" }]\n", "trunk.targets.user: user and password go together"),
+        ("targets = [{ uri = \"h\", realm = \"r\" }]\n", "trunk.targets.user: user and password go together"),
+        ("digest_users = [{ user = \"u\" }]\n", "trunk.digest_users.password: this key is missing"),
+        ("digest_users = [{ user = \"a:b\", password = \"p\" }]\n", "trunk.digest_users.user: "),
+        ("transports = [\"tls\"]\n", "5:1: trunk.transports: tls is none of the listeners"),
+        ("srtp = \"required\"\n", "5:1: trunk.srtp: keys are taken over TLS only"),
+        ("session_timer = \"30s\"\n", "right is \"90s\" to \"86400s\", or 0"),
+        ("tls_names = [\"a b\"]\n", "trunk.tls_names: \"a b\" is no name of a host"),
+    ] {
+        let problem = problem(&trunk_with(keys));
+        assert!(problem.contains(told), "{problem}");
+    }
+    let secret = problem(&trunk_with("digest_users = [{ user = \"u\", password = \"s3cret\\u0007\" }]\n"));
+    assert!(!secret.contains("s3cret"), "{secret}");
+}
+
+#[test]
+fn keys_of_srtp_in_the_clear_are_said_to_be() {
+    let notes = |keys| read(&trunk_with(keys)).expect("a trunk").notes.join("\n");
+    assert!(notes("srtp = \"optional\"\nsrtp_without_tls = true\n").contains("hear the calls"));
+    assert!(notes("srtp = \"optional\"\n").contains("srtp has no effect without tls"));
+    assert!(notes("srtp_without_tls = true\n").contains("srtp_without_tls has no effect"));
+}
+
+/// `[sip]` with TLS on a free port and these keys of `sip.tls` besides.
+fn over_tls(dir: &Path, keys: &str) -> String {
+    let made =
+        rcgen::generate_simple_self_signed(vec!["node.example.com".to_owned()]).expect("a certificate");
+    std::fs::write(dir.join("node.pem"), made.cert.pem()).expect("a file");
+    std::fs::write(dir.join("node.key"), made.signing_key.serialize_pem()).expect("a file");
+    let dir = dir.display();
+    format!(
+        "[sip]\nlisten = [\"udp://127.0.0.1:0\", \"tls://127.0.0.1:0\"]\n\
+         tls.certificate = \"{dir}/node.pem\"\n{keys}"
+    )
+}
+
+#[test]
+fn tls_needs_a_certificate_and_the_key_of_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().display();
+    let trunk = trunk_with("transports = [\"tls\"]\ntls_names = [\"pbx.example.com\"]\n");
+    let key = format!("tls.key = \"{path}/node.key\"\n");
+    let right = over_tls(dir.path(), &key) + &trunk;
+    let config = read(&right).expect("TLS");
+    assert_eq!(config.sip_tls.expect("files").own.expect("ours").0, dir.path().join("node.pem"));
+    assert!(config.notes[0].contains("tls_names count for servers we call alone"), "{:?}", config.notes);
+
+    let none = "[sip]\nlisten = [\"tls://127.0.0.1:5061\"]\n".to_owned() + &trunk;
+    assert!(problem(&none).contains("sip.tls.certificate: tls:// in sip.listen needs it"));
+    assert!(
+        problem(&(over_tls(dir.path(), "") + &trunk)).contains("sip.tls.key: a certificate and its key go")
+    );
+    let missing = over_tls(dir.path(), "tls.key = \"/nowhere.key\"\n") + &trunk;
+    let told = problem(&missing);
+    assert!(
+        told.starts_with("streamkit.toml:4:") && told.contains("sip.tls.key: /nowhere.key: No such file"),
+        "{told}"
+    );
+    let other = rcgen::KeyPair::generate().expect("a key").serialize_pem();
+    std::fs::write(dir.path().join("other.key"), other).expect("a file");
+    let foreign = over_tls(dir.path(), &format!("tls.key = \"{path}/other.key\"\n")) + &trunk;
+    assert!(problem(&foreign).contains("sip.tls.key: it is not the key of the certificate"));
+    let one_port = "[sip]\nlisten = [\"tcp://127.0.0.1:5061\", \"tls://127.0.0.1:5061\"]\n";
+    assert!(problems(one_port).iter().any(|one| one.contains("cannot share 127.0.0.1:5061")));
+}
+
+#[test]
+fn limits_of_connections_and_strangers_are_keys() {
+    let text = "[sip]\nidle_timeout = \"120s\"\nstranger_timeout = \"5s\"\n[limits]\nconnections = 100\n\
+                source_connections = 2\ntrunk_connections = 50\nstranger_answers = 1\nstrangers_per_second = 9\n";
+    let config = read(text).expect("limits");
+    let limits = config.sip_limits;
+    assert_eq!((limits.connections, limits.of_stranger, limits.of_trunk), (100, 2, 50));
+    assert_eq!((limits.idle.as_secs(), limits.stranger_idle.as_secs()), (120, 5));
+    assert_eq!((config.sip.stranger_answers, config.sip.strangers_per_second), (1, 9));
+    assert!(problem("[limits]\nconnections = 100\n").contains("one address may have more than all together"));
 }
 
 #[test]
@@ -295,8 +410,16 @@ fn the_shipped_file_is_right_and_changes_nothing() {
 fn the_shipped_file_shows_every_key_with_its_default() {
     let (_, open) = shipped();
     // What has no default, or one of the machine, is an example there.
-    let examples =
-        ["advertise = ", "bind = ", "user_agent = ", "ca_file = ", "client_", "bot = { credential"];
+    let examples = [
+        "advertise = ",
+        "bind = ",
+        "user_agent = ",
+        "ca_file = ",
+        "client_",
+        "bot = { credential",
+        "tls.",
+        "targets = [",
+    ];
     let keep = |line: &&str| !examples.iter().any(|example| line.starts_with(example));
     let open = open
         .lines()
@@ -307,11 +430,23 @@ fn the_shipped_file_shows_every_key_with_its_default() {
     let shown = read(&open).unwrap_or_else(|refused| panic!("{refused}"));
     let plain = read("").expect("nothing");
     assert_eq!(format!("{:?}", shown.media), format!("{:?}", plain.media));
+    let keys = |config: &Config| {
+        let sip = &config.sip;
+        format!(
+            "{:?}",
+            (&config.sip_limits, config.sip_dscp, sip.t1, sip.stranger_answers, sip.strangers_per_second)
+        )
+    };
+    assert_eq!(keys(&shown), keys(&plain));
     assert_eq!(format!("{:?}", shown.call.stream), format!("{:?}", plain.call.stream));
     assert_eq!(
         format!("{:?}", (shown.node, shown.http, shown.log)),
         format!("{:?}", (plain.node, plain.http, plain.log))
     );
+    let sbc = shown.sip.trunks.last().expect("the full trunk").clone();
+    let default =
+        crate::sip::Trunk { name: sbc.name.clone(), peers: sbc.peers.clone(), ..crate::sip::Trunk::new("") };
+    assert_eq!(format!("{sbc:?}"), format!("{default:?}"));
     let sbc = shown.call.trunks.last().expect("the full trunk").clone();
     let default = call::Trunk {
         name: sbc.name.clone(),
@@ -339,6 +474,25 @@ fn the_shipped_file_names_every_key_that_is_known() {
         "missing_account",
         "privacy_to_bot",
         "identity_style",
+        "tls.certificate",
+        "tls.key",
+        "tls.client_ca",
+        "tls.ca_file",
+        "idle_timeout",
+        "stranger_timeout",
+        "connections",
+        "trunk_connections",
+        "stranger_answers",
+        "tls_names",
+        "targets",
+        "digest_users",
+        "session_timer",
+        "options_ping",
+        "follow_redirect",
+        "dtmf",
+        "srtp",
+        "srtp_without_tls",
+        "hold_audio",
     ] {
         assert!(open.contains(&format!("\n{key} = ")), "{key} is missing");
     }

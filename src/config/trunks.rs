@@ -1,14 +1,14 @@
 //! `[[trunk]]` as written, and what it means to signalling and to calls (operator.md section 3.1).
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::error::Place;
-use super::kinds::{AccountName, Secret};
+use super::kinds::AccountName;
 use super::read::{Read as _, Section, Shown as _};
-use crate::call::{self, Identity, Privacy, Ring, UuiDecode, UuiSource};
+use super::targets::{digest_users, targets, tls_names};
+use crate::call::{self, Dtmf, Identity, Privacy, Ring, Srtp, UuiDecode, UuiSource};
 use crate::flow::AnswerMode;
 use crate::media::{G711, LatchMode};
 use crate::route::{Access, MissingAccount};
@@ -24,6 +24,8 @@ pub(super) struct Trunk {
     pub(super) place: Place,
     /// Where its peers are written.
     pub(super) peers_place: Place,
+    /// Where its transports are.
+    pub(super) transports_place: Place,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,23 +40,28 @@ pub(super) fn trunk(mut trunk: Section<'_>) -> Option<Trunk> {
     if transports.is_empty() {
         trunk.refuse("transports", "no transport is left", Transport::RIGHT);
     }
-    let peers_place = trunk.place("peers");
+    let (peers_place, transports_place) = (trunk.place("peers"), trunk.place("transports"));
     let sip = sip::Trunk {
         name: name.clone().unwrap_or_default(),
         peers: trunk.key::<Vec<IpNet>>("peers", Vec::new()),
-        targets: targets(&mut trunk),
+        targets: targets(&mut trunk, &transports),
         transports,
         force_rport: trunk.key("force_rport", false),
         nat_contact: trunk.key("nat_contact", true),
-        ..sip::Trunk::new("")
+        session_timer: or_off(&mut trunk, "session_timer", 1800 * SECOND, 90 * SECOND..=24 * HOUR),
+        digest_users: digest_users(&mut trunk),
+        tls_names: tls_names(&mut trunk),
+        options_ping: or_off(&mut trunk, "options_ping", 30 * SECOND, 5 * SECOND..=HOUR),
+        follow_redirect: trunk.key("follow_redirect", false),
     };
     let call = call(&mut trunk);
-    not_in_this_release(&mut trunk);
+    keys_in_the_clear(&trunk, &sip, &call);
+    later(&mut trunk);
     trunk.done();
     let name = name?;
     // refused already; the routes to it are judged all the same
     let access = access.unwrap_or(Access { accounts: Vec::new(), missing: MissingAccount::Reject });
-    Some(Trunk { call: call::Trunk { name, access, ..call }, sip, place, peers_place })
+    Some(Trunk { call: call::Trunk { name, access, ..call }, sip, place, peers_place, transports_place })
 }
 
 fn is_name(trunk: &Section<'_>, name: &str) -> bool {
@@ -148,6 +155,27 @@ fn call(trunk: &mut Section<'_>) -> call::Trunk {
             default.privacy,
             &[("withhold", Some(Privacy::Withhold)), ("pass", Some(Privacy::Pass))],
         ),
+        dtmf: trunk.word(
+            "dtmf",
+            default.dtmf,
+            &[
+                ("auto", Some(Dtmf::Auto)),
+                ("rfc4733", Some(Dtmf::Rfc4733)),
+                ("info", Some(Dtmf::Info)),
+                ("inband", Some(Dtmf::Inband)),
+            ],
+        ),
+        srtp: trunk.word(
+            "srtp",
+            default.srtp,
+            &[
+                ("off", Some(Srtp::Off)),
+                ("optional", Some(Srtp::Optional)),
+                ("required", Some(Srtp::Required)),
+            ],
+        ),
+        srtp_without_tls: trunk.key("srtp_without_tls", false),
+        hold_passes: trunk.word("hold_audio", false, &[("silence", Some(false)), ("pass", Some(true))]),
         ..default
     }
 }
@@ -223,60 +251,39 @@ impl super::read::Read for UuiSource {
     }
 }
 
-/// Where requests of ours may go besides the peers: literal addresses.
-fn targets(trunk: &mut Section<'_>) -> Vec<sip::Target> {
-    let mut found = Vec::new();
-    for mut target in trunk.sections("targets") {
-        if let Some(uri) = target.required::<String>("uri") {
-            let host = uri.split(';').next().unwrap_or_default();
-            let address = host.parse::<IpAddr>().ok().or_else(|| Some(host.parse::<SocketAddr>().ok()?.ip()));
-            match address {
-                Some(address) => found.push(sip::Target::address(address)),
-                None => target.refuse(
-                    "uri",
-                    format!("{host:?} is no address, and names of targets are not in this release"),
-                    "write an address, with a port if it is not 5060",
-                ),
-            }
-        }
-        let _: (u16, u16) = (target.key("priority", 0), target.key("weight", 0));
-        for name in ["user", "realm"] {
-            let _: Option<String> = target.maybe(name);
-        }
-        let _: Option<Secret> = target.maybe("password");
-        target.done();
+/// Keys of SRTP travel in SDP: over TLS nobody else reads them (reliability R-42).
+fn keys_in_the_clear(trunk: &Section<'_>, sip: &sip::Trunk, call: &call::Trunk) {
+    let name = trunk.shown_name();
+    let tls = sip.transports.contains(&Transport::Tls);
+    let plain = sip.transports.iter().any(|transport| *transport != Transport::Tls);
+    match (call.srtp, call.srtp_without_tls) {
+        (Srtp::Off, true) => trunk.reading.note(format!("trunk {name}: srtp_without_tls has no effect, srtp is off")),
+        (Srtp::Required, false) if !tls => trunk.refuse(
+            "srtp",
+            "keys are taken over TLS only, and tls is none of the trunk's transports",
+            "let tls stand in transports, or set srtp_without_tls = true",
+        ),
+        (Srtp::Optional, false) if !tls => trunk.reading.note(format!(
+            "trunk {name}: srtp has no effect without tls in transports or srtp_without_tls"
+        )),
+        (Srtp::Required, false) if plain => trunk.reading.note(format!(
+            "trunk {name}: srtp is required, so calls over udp and tcp are refused; leave them out of transports or \
+             set srtp_without_tls"
+        )),
+        (_, true) if plain => trunk.reading.note(format!(
+            "trunk {name}: srtp_without_tls lets whoever reads the signalling over udp or tcp hear the calls"
+        )),
+        _ => {}
     }
-    found
 }
 
-/// Keys whose features come later: what asks for nothing is taken, what asks for something is refused.
-fn not_in_this_release(trunk: &mut Section<'_>) {
-    trunk.word("dtmf", (), &[("auto", Some(())), ("rfc4733", Some(())), ("info", None), ("inband", None)]);
-    trunk.word("srtp", (), &[("off", Some(())), ("optional", None), ("required", None)]);
-    trunk.word("hold_audio", (), &[("silence", Some(())), ("pass", None)]);
+/// Keys of transfers and of calls by flows, which come later: a slip in them is found all the same.
+fn later(trunk: &mut Section<'_>) {
     let transfers = ["refer", "b2b", "refer_then_b2b", "off"].map(|word| (word, Some(())));
     trunk.word("transfer", (), &transfers);
-    for (name, what) in [("follow_redirect", "following redirects"), ("srtp_without_tls", "SRTP")] {
-        if trunk.key(name, false) {
-            trunk.not_yet(name, what);
-        }
-    }
-    let mut users = trunk.sections("digest_users");
-    for user in &mut users {
-        let _: (Option<String>, Option<Secret>) = (user.required("user"), user.required("password"));
-    }
-    let any = !users.is_empty();
-    users.into_iter().for_each(Section::done);
-    if any {
-        trunk.not_yet("digest_users", "digest authentication of peers");
-    }
-    or_off(trunk, "session_timer", 1800 * SECOND, 90 * SECOND..=24 * HOUR);
-    or_off(trunk, "options_ping", 30 * SECOND, 5 * SECOND..=HOUR);
     let _allowed: Vec<String> = trunk.key("dial_allow", Vec::new());
-    if trunk.has("targets") {
-        let name = trunk.shown_name();
-        trunk.reading.note(format!(
-            "trunk {name}: targets are taken as addresses we may send to; calling out comes later"
-        ));
+    for name in ["transfer", "dial_allow"].into_iter().filter(|name| trunk.has(name)) {
+        let of = trunk.shown_name();
+        trunk.reading.note(format!("trunk {of}: {name} is taken and has no effect yet"));
     }
 }

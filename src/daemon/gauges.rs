@@ -1,8 +1,8 @@
 //! What is looked at from time to time: how full the node is, and whether it makes progress.
 #![allow(clippy::disallowed_methods)] // a shell: it looks every so often
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -25,7 +25,7 @@ const RESERVE: usize = 20;
 /// What is looked at.
 pub(super) struct Watched {
     pub(super) node: String,
-    pub(super) bots: Vec<String>,
+    pub(super) bots: Mutex<Vec<String>>,
     pub(super) admission: Admission,
     pub(super) engine: Engine,
     pub(super) alive: Arc<AtomicBool>,
@@ -40,6 +40,11 @@ impl Watched {
             _ if used.all_calls >= used.calls_limit || few_ports => Gate::Full,
             _ => Gate::Open,
         }
+    }
+
+    /// From now on these are the bots.
+    pub(super) fn set_bots(&self, config: &call::Config) {
+        *self.bots.lock().unwrap_or_else(PoisonError::into_inner) = bots(config);
     }
 
     fn publish(&self, used: &InUse) {
@@ -80,7 +85,7 @@ impl Node for Watched {
             ports: (self.engine.ports_free(), self.engine.ports_total()),
             trunks: used.calls,
             accounts: used.streams,
-            bots: self.bots.clone(),
+            bots: self.bots.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }

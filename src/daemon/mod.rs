@@ -11,6 +11,7 @@
 
 mod cores;
 mod gauges;
+mod reload;
 mod serve;
 pub mod signal;
 pub mod systemd;
@@ -27,13 +28,15 @@ use crate::call::Request;
 use crate::call::admission::Admission;
 use crate::call::io::{Desk, Wires};
 use crate::call::switchboard::Switchboard;
-use crate::config::Config;
+use crate::config::{Config, StreamTls};
 use crate::ids::Entropy;
 use crate::media::{Engine, EngineError};
+use crate::sip::io::{Tls, TlsError};
 use crate::sip::{self, Transport};
 use crate::stream::io::{Connector, Trace, Trust, TrustError};
 use crate::{api, notify};
 
+pub use reload::ReloadError;
 pub use serve::run;
 
 /// Commands to signalling that may wait.
@@ -58,6 +61,9 @@ pub enum StartError {
     /// A certificate or key cannot be used.
     #[error("stream: {0}")]
     Trust(#[from] TrustError),
+    /// A certificate of SIP cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A SIP socket could not be had.
     #[error("sip.listen: {0}")]
     Sip(#[from] std::io::Error),
@@ -87,6 +93,11 @@ pub struct Running {
     pub admission: Admission,
     /// Audio.
     pub engine: Engine,
+    /// What it runs by.
+    config: Config,
+    tls: Option<Tls>,
+    connector: Arc<Connector>,
+    watched: Arc<gauges::Watched>,
     commands: mpsc::Sender<sip::Command>,
     desk: Arc<Desk>,
     signalling: JoinHandle<sip::Endpoint>,
@@ -95,7 +106,6 @@ pub struct Running {
     pulse: JoinHandle<()>,
     alive: Arc<AtomicBool>,
     stop: watch::Sender<bool>,
-    drain_timeout: Duration,
 }
 
 /// Starts everything on this runtime.
@@ -103,29 +113,29 @@ pub struct Running {
 /// # Errors
 /// The first thing that could not be had; what was started before it is stopped by being dropped.
 pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, StartError> {
-    let Config { node, listen, sip_dscp, sip, media, call, stream_tls, http, .. } = config;
+    let kept = config.clone();
+    let Config { node, listen, sip_dscp, sip_limits, sip_tls, sip, media, call, stream_tls, http, .. } =
+        config;
     let records_dir = node.state_dir.join("cdr");
     let (lines, records) = notify::cdr::start(&records_dir)
         .map_err(|source| StartError::Records { path: records_dir, source })?;
-    let connector = Connector::new(&Trust {
-        ca_file: stream_tls.ca_file,
-        client: stream_tls.client_certificate.zip(stream_tls.client_key),
-    })?;
-    let mut sockets = sip::io::Sockets::bind(&listen)?;
+    let connector = Arc::new(Connector::new(&trust(&stream_tls))?);
+    let tls = sip_tls.as_ref().map(Tls::read).transpose()?;
+    let mut sockets = sip::io::Sockets::bind_with(&listen, tls.clone())?;
     sockets.set_dscp(sip_dscp);
+    sockets.set_limits(sip_limits);
     let listeners = api::bind(&http.listen).await?;
     let board = Switchboard::default();
     let engine = Engine::start(media, {
         let board = board.clone();
         move |key, event| Desk::heard(&board, key, event)
     })?;
-    let trunks = call.trunks.iter().map(|trunk| (trunk.name.clone(), trunk.max_calls, trunk.max_cps));
-    let admission = Admission::new(call.limits.clone(), trunks);
+    let admission = Admission::new(call.limits.clone(), trunk_limits(&call));
     let (commands, queue) = mpsc::channel(COMMANDS);
     let wires = Wires {
         sip: commands.clone(),
         engine: engine.clone(),
-        connector: Arc::new(connector),
+        connector: Arc::clone(&connector),
         cdrs: lines,
         board: board.clone(),
         admission: admission.clone(),
@@ -149,7 +159,7 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
     let alive = Arc::new(AtomicBool::new(true));
     let watched = Arc::new(gauges::Watched {
         node: node.name,
-        bots,
+        bots: std::sync::Mutex::new(bots),
         admission: admission.clone(),
         engine: engine.clone(),
         alive: Arc::clone(&alive),
@@ -166,13 +176,17 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
             tokio::spawn(api::serve(listener, Arc::clone(&watched), http.metrics_allow.clone(), until))
         })
         .collect();
-    let pulse = tokio::spawn(gauges::pulse(watched, commands.clone(), stopped));
+    let pulse = tokio::spawn(gauges::pulse(Arc::clone(&watched), commands.clone(), stopped));
     Ok(Running {
         sip: sip_addresses,
         http: http_addresses,
         board,
         admission,
         engine,
+        config: kept,
+        tls,
+        connector,
+        watched,
         commands,
         desk,
         signalling,
@@ -181,8 +195,18 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
         pulse,
         alive,
         stop,
-        drain_timeout: node.drain_timeout,
     })
+}
+
+/// Whom streams trust.
+fn trust(tls: &StreamTls) -> Trust {
+    let client = tls.client_certificate.clone().zip(tls.client_key.clone());
+    Trust { ca_file: tls.ca_file.clone(), client }
+}
+
+/// Name, `max_calls` and `max_cps` of each trunk.
+fn trunk_limits(call: &crate::call::Config) -> Vec<(String, Option<u32>, Option<u32>)> {
+    call.trunks.iter().map(|trunk| (trunk.name.clone(), trunk.max_calls, trunk.max_cps)).collect()
 }
 
 impl Running {
@@ -201,7 +225,7 @@ impl Running {
     pub async fn drain(&self, hurry: impl Future<Output = ()>) {
         self.close_door().await;
         tokio::select! {
-            () = self.empty(self.drain_timeout) => {}
+            () = self.empty(self.config.node.drain_timeout) => {}
             () = hurry => {}
         }
     }

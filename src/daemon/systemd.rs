@@ -10,6 +10,14 @@ pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// The node reads its configuration again; `ready` ends that. systemd tells this one from an older one by the time.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now, NotifyState::Status("reading the configuration")]),
+        Err(error) => tracing::warn!(%error, "systemd could not be told"),
+    }
+}
+
 /// The node takes no more calls and ends when those that are up have ended, at most after `drain`.
 pub fn stopping(status: &str, drain: Duration) {
     let micros = u32::try_from((drain + Duration::from_secs(15)).as_micros()).unwrap_or(u32::MAX);

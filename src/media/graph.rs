@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::counts::Tally;
@@ -46,6 +46,7 @@ pub struct Graph {
     taken: usize,
     events: VecDeque<Event>,
     /// Closed ports whose leave is among the packets: their sockets are needed until it is taken.
+    #[allow(clippy::vec_box)] // as above
     leaving: Vec<Box<Port>>,
     spent: Vec<Spent>,
     closed: Tally,
@@ -74,7 +75,7 @@ pub struct Transmit<'a> {
     pub to: SocketAddr,
     /// These octets.
     pub bytes: &'a [u8],
-    pub(super) from: Option<&'a UdpSocket>,
+    pub(super) from: Option<&'a Reservation>,
 }
 
 impl Graph {
@@ -191,7 +192,6 @@ impl Graph {
         self.taken += 1;
         let bytes = &packet.bytes[..packet.length];
         let from = reservation(&self.ports, *port).or_else(|| reservation(&self.leaving, *port));
-        let from = from.and_then(|from| if packet.beside { from.socket_beside() } else { from.socket() });
         Some(Transmit { port: *port, beside: packet.beside, to: packet.to, bytes, from })
     }
 

@@ -250,16 +250,46 @@ mod tests {
         assert_eq!(tos, 46 << 2);
     }
 
+    fn beside(local: SocketAddr) -> SocketAddr {
+        SocketAddr::new(local.ip(), local.port() + 1)
+    }
+
+    #[test]
+    fn the_port_above_is_held_for_rtcp_and_given_back_with_it() {
+        let port = range(36_400..=36_499).reserve(Ipv4Addr::LOCALHOST.into()).expect("a port");
+        let above = port.socket_beside().expect("bound").local_addr().expect("bound");
+        assert_eq!(above, beside(port.local()));
+        assert!(UdpSocket::bind(above).is_err(), "it is taken");
+        drop(port);
+        assert!(UdpSocket::bind(above).is_ok());
+    }
+
+    #[test]
+    fn a_port_whose_neighbour_is_taken_is_passed_over() {
+        let range = range(36_500..=36_503);
+        let _neighbour = UdpSocket::bind((Ipv4Addr::LOCALHOST, 36_501)).expect("free");
+        let port = range.reserve(Ipv4Addr::LOCALHOST.into()).expect("the other one");
+        assert_eq!((port.local().port(), range.total()), (36_502, 2));
+    }
+
+    #[test]
+    fn an_even_port_at_the_end_has_no_neighbour_and_is_none() {
+        assert_eq!(range(36_600..=36_602).total(), 1);
+        assert_eq!(range(65_534..=65_535).total(), 1);
+    }
+
     #[test]
     fn what_came_too_early_is_thrown_away() {
         let port = range(36_300..=36_399).reserve(Ipv4Addr::LOCALHOST.into()).expect("a port");
         let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
-        for _ in 0..3 {
-            peer.send_to(&[0; 172], port.local()).expect("loopback takes it");
+        for to in [port.local(), beside(port.local()), port.local()] {
+            peer.send_to(&[0; 172], to).expect("loopback takes it");
         }
         port.hush();
-        let left = port.socket().expect("bound").recv(&mut [0; 172]).map_err(|error| error.kind());
-        assert_eq!(left, Err(io::ErrorKind::WouldBlock));
+        for socket in [port.socket(), port.socket_beside()] {
+            let left = socket.expect("bound").recv(&mut [0; 172]).map_err(|error| error.kind());
+            assert_eq!(left, Err(io::ErrorKind::WouldBlock));
+        }
     }
 
     #[test]

@@ -224,7 +224,9 @@ impl Core {
         guard(&mut self.tally, graph, |graph| graph.run(now));
         while let Some(packet) = graph.transmit() {
             let (port, beside) = (packet.port, packet.beside);
-            let failed = packet.from.is_some_and(|from| !send(from, packet.to, packet.bytes));
+            let socket =
+                packet.from.and_then(|from| if beside { from.socket_beside() } else { from.socket() });
+            let failed = socket.is_some_and(|socket| !send(socket, packet.to, packet.bytes));
             // A peer without RTCP may say so by ICMP: no fault (sip-trunk.md 11.4).
             if failed && !beside {
                 graph.send_failed(port);

@@ -490,6 +490,35 @@ mod tests {
     }
 
     #[test]
+    fn copies_of_earlier_events_in_one_packet_are_not_looked_at() {
+        let mut w = world(Gateway::default());
+        for (seq, end, high, low) in [(1, 0, 0, 160), (2, 0, 1, 64), (3, 0x80, 1, 224)] {
+            // Behind it what RFC 4733 §2.5.1.5 lets stand there: other reports.
+            let payload = [4, end | 10, high, low, 7, 0x8A, 3, 32, 8, 10, 0, 160];
+            w.receiver.push(w.now, Ssrc(1), seq, 500, seq == 1, &payload);
+            w.poll();
+            w.wait(20);
+        }
+        w.wait(300);
+        assert_eq!(w.keys, "4");
+    }
+
+    #[test]
+    fn a_marker_that_is_missing_or_on_every_packet_proves_nothing() {
+        for marker in [false, true] {
+            let mut w = world(Gateway::default());
+            for (seq, stamp) in [(1, 500), (2, 500), (3, 500), (9, 2900), (10, 2900), (11, 2900)] {
+                let end = if seq % 8 == 3 { 0x80 } else { 0 };
+                let [high, low] = (u16::from(seq as u8 % 8) * 160).to_be_bytes();
+                w.receiver.push(w.now, Ssrc(1), seq, stamp, marker, &[6, end, high, low]);
+                w.poll();
+                w.wait(if seq == 3 { 240 } else { 20 });
+            }
+            assert_eq!(w.keys, "66", "{marker}");
+        }
+    }
+
+    #[test]
     fn a_gateway_that_gives_no_durations_is_timed_by_our_clock() {
         let mut w = world(Gateway::default());
         for i in 1..=6 {

@@ -381,6 +381,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_beforehand_is_never_stricter_than_the_verdict() {
+        let sources =
+            [SDP, NATTED, SIGNALLING, STRANGER, "192.0.2.1:62000"].map(|from| from.parse().unwrap());
+        for mode in [LatchMode::Strict, LatchMode::Auto, LatchMode::Any] {
+            let mut w = world(mode);
+            for step in 0..400_u32 {
+                let from = sources[(step.wrapping_mul(0x9E37_79B9) >> 16) as usize % 5];
+                let considered = w.peer.considers(w.now, from);
+                let verdict = w.peer.accept(w.now, from, Ssrc(step / 40), step as u16, true);
+                assert!(considered || verdict == Foreign, "{mode:?}, step {step}: {from} {verdict:?}");
+                w.wait(u64::from(step % 7) * 400);
+                if step % 50 == 49 {
+                    w.sdp(if step % 100 == 99 { SDP } else { NATTED });
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_mapped_address_is_the_same_address() {
         let mut w = world(LatchMode::Strict);
         assert_eq!(w.send("[::ffff:192.0.2.1]:4000", 1, [0]), [Take]);

@@ -73,6 +73,10 @@ pub struct Config {
     pub t1: Duration,
     /// Requests outside a dialog a second from one address.
     pub source_requests_per_second: u32,
+    /// Answers to one stranger in 10 s (reliability R-22).
+    pub stranger_answers: usize,
+    /// Answers to all strangers in a second.
+    pub strangers_per_second: usize,
     /// Server transactions at once (reliability R-30).
     pub max_transactions: usize,
     /// Address or name written in Contact and Via in place of our own.
@@ -89,6 +93,8 @@ impl Default for Config {
             user_agent: concat!("StreamKit/", env!("CARGO_PKG_VERSION")).to_owned(),
             t1: Duration::from_millis(500),
             source_requests_per_second: 2000,
+            stranger_answers: 5,
+            strangers_per_second: 200,
             max_transactions: 20_000,
             advertise: None,
             digest_md5: true,
@@ -106,7 +112,7 @@ pub enum Strangers {
 }
 
 /// A trunk as signalling sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trunk {
     /// Name, for logs.
     pub name: String,
@@ -254,7 +260,8 @@ pub enum Command {
         /// in a reliable 183 and its PRACK.
         body: Option<Body>,
     },
-    /// A final refusal of the INVITE of an inbound leg, or of a re-INVITE when one is open.
+    /// A final refusal of the INVITE of an inbound leg, or of a re-INVITE, UPDATE or PRACK with an offer when one is
+    /// open. A 422 gets its Min-SE.
     Reject {
         /// The leg.
         leg: LegId,
@@ -268,7 +275,8 @@ pub enum Command {
         /// The SDP answer.
         body: Option<Body>,
     },
-    /// A re-INVITE or UPDATE of ours; `Event::Modified` tells its result. One that glares is sent again by itself.
+    /// A re-INVITE or UPDATE of ours; `Event::Modified` tells its result. One that glares is sent again by itself. One
+    /// before the answer, or beside another, is refused with 491 by the endpoint.
     Modify {
         /// The leg.
         leg: LegId,
@@ -304,6 +312,18 @@ pub enum Command {
     Dial(Box<Dial>),
     /// What new INVITEs and OPTIONS outside a dialog get from now on.
     Gate(Gate),
+    /// What is new from now on keeps to this; calls that are up, connections and transactions stay as they are.
+    Reload(Box<Reload>),
+}
+
+/// What a running endpoint may be told to keep to.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    /// A trunk keeps its place in the list; one that is gone leaves it empty, without peers and targets. `advertise`
+    /// and `t1` stay as they were at the start.
+    pub config: Config,
+    /// Connections.
+    pub limits: io::Limits,
 }
 
 /// A call of ours.

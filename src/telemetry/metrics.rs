@@ -88,6 +88,11 @@ pub fn sip_target_up(trunk: &str, target: &str, up: bool) {
         .set(f64::from(u8::from(up)));
 }
 
+/// So many SIP datagrams found no room in the queue of their socket.
+pub fn sip_kernel_dropped(count: u64) {
+    counter!("streamkit_sip_dropped_total", "transport" => "udp", "cause" => "kernel").increment(count);
+}
+
 /// Something was wrong and taken all the same.
 pub fn repair(cause: &'static str) {
     counter!("streamkit_repairs_total", "cause" => cause).increment(1);

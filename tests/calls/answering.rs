@@ -130,7 +130,7 @@ fn early_media_is_the_answers_own_description_and_silence() {
     world.run(secs(1));
     world.caller().hang_up();
     world.finish();
-    assert_eq!(world.ladder(), "INVITE <100 <183 <200 ACK BYE <200");
+    assert_eq!(world.ladder(), "INVITE <100 <183 PRACK <200 <200 ACK BYE <200");
     world.callers[0].ear.assert_steady();
 }
 

@@ -14,6 +14,7 @@ mod plain;
 mod playing;
 mod refusals;
 mod reoffers;
+mod sessions;
 mod signalling;
 mod storm;
 

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use crate::kit::{alone, eventually};
 
 /// A process of ours; dropped, it is killed.
-struct Process(Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -22,7 +22,7 @@ impl Drop for Process {
     }
 }
 
-fn streamkit(command: &str, config: &Path) -> Command {
+pub(crate) fn streamkit(command: &str, config: &Path) -> Command {
     let mut process = Command::new(env!("CARGO_BIN_EXE_streamkit"));
     process.arg(command).arg("-c").arg(config).stdin(Stdio::null());
     process
@@ -45,12 +45,12 @@ fn written(dir: &Path, sip: &str, http: SocketAddr) -> std::path::PathBuf {
     path
 }
 
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port")
 }
 
 /// The answer to a GET; empty when there is none.
-fn get(http: SocketAddr, path: &str) -> String {
+pub(crate) fn get(http: SocketAddr, path: &str) -> String {
     let asked = TcpStream::connect(http).and_then(|mut socket| {
         socket.set_read_timeout(Some(Duration::from_secs(5)))?;
         write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;

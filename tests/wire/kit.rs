@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Handle, Runtime};
 use tokio::time::{sleep, timeout};
 
+use crate::programs;
 use crate::raw::Telephone;
 
 /// Descriptors and threads are counted by process: one test at a time.
@@ -46,8 +47,18 @@ pub(crate) fn alone(test: impl Future<Output = ()>) {
     assert_eq!(self::threads(), threads, "threads left running");
 }
 
-/// Runs a test bounded in time, beside others.
-pub(crate) fn beside(test: impl Future<Output = ()>) {
+/// Runs a test alone that calls by sipp, if that is here.
+pub(crate) fn alone_with_sipp(test: impl Future<Output = ()>) {
+    if !programs::left_out(&["sipp"]) {
+        alone(test);
+    }
+}
+
+/// Runs a test bounded in time, beside others, if the programs it needs are here.
+pub(crate) fn beside(needs: &[&str], test: impl Future<Output = ()>) {
+    if programs::left_out(needs) {
+        return;
+    }
     runtime().block_on(async { timeout(BOUND, test).await.expect("the test is over in time") });
 }
 
@@ -241,6 +252,11 @@ impl Node {
     /// A call to this number.
     pub(crate) fn dial_to(&self, number: &str) -> Dial {
         Dial::to(format!("sip:{number}@{}", self.sip(Transport::Udp))).header("X-Exotel-AccountSid", ACCOUNT)
+    }
+
+    /// Records of the calls that are over.
+    pub(crate) fn records(&self) -> Vec<Value> {
+        records(self.dir.path())
     }
 
     /// Waits until so many calls are recorded; their records.

@@ -15,8 +15,11 @@ mod many;
 mod pbx;
 #[allow(dead_code)] // each of the two binaries uses its part
 mod ports;
+#[allow(dead_code)]
+mod programs;
 mod raw;
 mod refusals;
+mod reload;
 mod selftest;
 #[allow(dead_code)]
 mod sipp;

@@ -12,7 +12,7 @@ use streamkit::audio::codec;
 use streamkit::ids::{CallKey, PortId};
 use streamkit::media::{
     Command, Config, Counts, Engine, Event, G711, Lane, Latch, LatchMode, Link, Play, Reached, RtpSpec, Spec,
-    StreamEnd, StreamSpec, Told, pair,
+    Srtp, SrtpKey, StreamEnd, StreamSpec, Told, pair,
 };
 use streamkit::rtp::Packet;
 use streamkit::units::{SampleRate, Ssrc};
@@ -33,11 +33,18 @@ fn alone() -> (MutexGuard<'static, ()>, Runtime) {
 }
 
 fn start(cores: Vec<usize>) -> (Engine, Receiver<(CallKey, Event)>) {
+    start_with(cores, 38_000..=38_199)
+}
+
+fn start_with(
+    cores: Vec<usize>,
+    ports: std::ops::RangeInclusive<u16>,
+) -> (Engine, Receiver<(CallKey, Event)>) {
     let (to, events) = channel(1000);
     let config = Config {
         cores,
         realtime: false,
-        ports: 38_000..=38_199,
+        ports,
         bind: None,
         dscp: 46,
         jitter_max: Duration::from_millis(200),
@@ -195,6 +202,95 @@ fn a_stranger_is_not_heard() {
         call.lane.send(Command::Close(port(1, 0))).await;
         let Counts::Rtp(counts) = closed(&mut events, port(1, 0)).await else { panic!("an RTP port's") };
         assert_eq!((counts.packets_in, counts.foreign), (0, 20));
+        engine.stop().await;
+    });
+}
+
+fn srtp_key(octet: u8) -> SrtpKey {
+    SrtpKey { short_tag: octet.is_multiple_of(2), key: [octet; 16], salt: [octet; 14] }
+}
+
+/// One end of a session between two engines: keys of its own by number.
+fn end(remote: SocketAddr, rtcp_mux: bool, keys: Option<(u8, u8)>) -> Box<RtpSpec> {
+    let srtp = |(send, receive)| Srtp { send: srtp_key(send), receive: srtp_key(receive), mki: 0 };
+    Box::new(RtpSpec { rtcp_mux, srtp: keys.map(srtp).map(Box::new), ..*spec(remote) })
+}
+
+#[test]
+fn two_engines_talk_under_srtp_and_report_to_one_another() {
+    let (_alone, runtime) = alone();
+    runtime.block_on(async {
+        let (here, mut events_here) = start(Vec::new());
+        let (there, mut events_there) = start_with(Vec::new(), 38_200..=38_399);
+        let calls = [(1, false, false), (2, true, false), (3, false, true), (4, true, true)];
+        let mut ends = Vec::new();
+        for (number, rtcp_mux, secure) in calls {
+            let (a, b) = (here.reserve(LOCAL).expect("a port"), there.reserve(LOCAL).expect("a port"));
+            let (to_a, to_b) = (a.local(), b.local());
+            let (lane_a, lane_b) = (here.place(), there.place());
+            let keys = |pair| secure.then_some(pair);
+            let of_a = Spec::Rtp(end(to_b, rtcp_mux, keys((1, 2))), a);
+            let of_b = Spec::Rtp(end(to_a, rtcp_mux, keys((2, 1))), b);
+            lane_a.send(Command::Open(port(number, 0), of_a)).await;
+            lane_b.send(Command::Open(port(number, 0), of_b)).await;
+            ends.push((number, rtcp_mux, secure, (lane_a, to_b), (lane_b, to_a)));
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        for (number, rtcp_mux, _, (lane_a, to_b), (lane_b, to_a)) in ends.iter().filter(|end| end.2) {
+            lane_a.send(Command::Change(port(*number, 0), end(*to_b, *rtcp_mux, Some((3, 4))))).await;
+            lane_b.send(Command::Change(port(*number, 0), end(*to_a, *rtcp_mux, Some((4, 3))))).await;
+        }
+        // A first report within 3.75 s, and one that knows it 7.5 s later.
+        tokio::time::sleep(Duration::from_millis(9500)).await;
+        for (number, _, _, (lane_a, _), (lane_b, _)) in &ends {
+            for (lane, events) in [(lane_a, &mut events_here), (lane_b, &mut events_there)] {
+                lane.send(Command::Close(port(*number, 0))).await;
+                let Counts::Rtp(counts) = closed(events, port(*number, 0)).await else {
+                    panic!("an RTP port's")
+                };
+                assert!(counts.packets_in > 550 && counts.lost <= 3, "call {number}: {counts:?}");
+                // Keys change on both sides at once, but for what is under way between them.
+                assert!(counts.unauthentic <= 3, "call {number}: {counts:?}");
+                assert_eq!((counts.malformed, counts.foreign, counts.replayed), (0, 0, 0), "call {number}");
+                let told = counts.told.as_ref().unwrap_or_else(|| panic!("call {number} was told nothing"));
+                let trip = told.round_trip_ms.expect("a report that knew ours");
+                assert!((0.0..50.0).contains(&trip), "call {number}: {trip} ms on loopback");
+                let (inward, outward) = (counts.mos_in.expect("rated"), counts.mos_out.expect("rated"));
+                assert!(inward > 4.0 && outward > 4.0, "call {number}: {inward} {outward}");
+            }
+        }
+        here.stop().await;
+        there.stop().await;
+    });
+}
+
+#[test]
+fn a_leave_is_the_last_a_peer_hears() {
+    let (_alone, runtime) = alone();
+    runtime.block_on(async {
+        let (engine, mut events) = start(Vec::new());
+        // A peer with RTCP one port above RTP.
+        let (rtp, rtcp) = loop {
+            let rtp = UdpSocket::bind((LOCAL, 0)).await.expect("a port");
+            let above = rtp.local_addr().expect("bound").port().saturating_add(1);
+            if let Ok(rtcp) = UdpSocket::bind((LOCAL, above)).await {
+                break (rtp, rtcp);
+            }
+        };
+        let reserved = engine.reserve(LOCAL).expect("a port");
+        let ours = reserved.local();
+        let lane = engine.place();
+        let spec = spec(rtp.local_addr().expect("bound"));
+        lane.send(Command::Open(port(1, 0), Spec::Rtp(spec, reserved))).await;
+        let mut bytes = [0; 2000];
+        timeout(PATIENCE, rtp.recv_from(&mut bytes)).await.expect("in time").expect("RTP");
+        lane.send(Command::Close(port(1, 0))).await;
+        closed(&mut events, port(1, 0)).await;
+        let (length, from) =
+            timeout(PATIENCE, rtcp.recv_from(&mut bytes)).await.expect("in time").expect("RTCP");
+        assert_eq!((from.ip(), from.port()), (ours.ip(), ours.port() + 1), "from the socket beside");
+        let heard = streamkit::rtp::rtcp::compound::read(&bytes[..length], Ssrc(0)).expect("RTCP");
+        assert!(heard.bye);
         engine.stop().await;
     });
 }

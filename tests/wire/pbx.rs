@@ -12,7 +12,7 @@ use streamkit::lab::speech::Speech;
 use streamkit::sip::Transport;
 use streamkit::units::SampleRate;
 
-use crate::kit::{ACCOUNT, Held, Node, Wanted, alone, bot, over};
+use crate::kit::{ACCOUNT, Held, Node, Wanted, alone_with_sipp, bot, over};
 use crate::sipp::Scene;
 
 /// A hole in speech that a listener notices.
@@ -101,17 +101,17 @@ fn only_strings(value: &Value) -> bool {
 
 #[test]
 fn a_call_over_udp_is_heard_by_the_bot_at_8000_hz() {
-    alone(a_call(SampleRate::Hz8000, false, false));
+    alone_with_sipp(a_call(SampleRate::Hz8000, false, false));
 }
 
 #[test]
 fn a_call_over_udp_is_heard_by_the_bot_at_16000_hz() {
-    alone(a_call(SampleRate::Hz16000, false, false));
+    alone_with_sipp(a_call(SampleRate::Hz16000, false, false));
 }
 
 #[test]
 fn a_call_over_tcp_is_heard_by_the_bot() {
-    alone(a_call(SampleRate::Hz8000, true, false));
+    alone_with_sipp(a_call(SampleRate::Hz8000, true, false));
 }
 
 #[test]
@@ -119,12 +119,12 @@ fn a_call_over_ipv6_is_heard_by_the_bot() {
     if std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
         return eprintln!("this machine has no ::1");
     }
-    alone(a_call(SampleRate::Hz8000, false, true));
+    alone_with_sipp(a_call(SampleRate::Hz8000, false, true));
 }
 
 #[test]
 fn the_bot_hears_itself_by_way_of_an_echoing_pbx() {
-    alone(async {
+    alone_with_sipp(async {
         let said = Speech::Greeting.sound();
         let speaker = bot(Script::of(vec![Step::burst(said.clone()), Step::Mark("said".into())])).await;
         let node = Node::start(&Wanted::leading_to(&speaker, "/media?sample-rate=16000")).await;
@@ -140,7 +140,7 @@ fn the_bot_hears_itself_by_way_of_an_echoing_pbx() {
 
 #[test]
 fn a_bot_that_closes_hangs_up_on_the_pbx() {
-    alone(async {
+    alone_with_sipp(async {
         let steps = vec![
             Step::burst(Speech::Goodbye.sound()),
             Step::Mark("said".into()),
@@ -168,7 +168,7 @@ fn a_bot_that_closes_hangs_up_on_the_pbx() {
 
 #[test]
 fn a_ping_of_the_pbx_is_answered() {
-    alone(async {
+    alone_with_sipp(async {
         let echo = bot(Script::echo()).await;
         let node = Node::start(&Wanted::leading_to(&echo, "/media")).await;
         let messages = Scene::new("options").play(node.sip(Transport::Udp)).succeeds().await;

@@ -5,12 +5,15 @@
 
 #![allow(clippy::disallowed_methods)] // real sockets, real time
 
+mod a_minute;
 mod answers;
 mod baresip;
+mod ear;
 mod kamailio;
 #[allow(dead_code)] // each of the two binaries uses its part
 mod kit;
 mod ports;
+mod programs;
 #[allow(dead_code)]
 mod raw;
 mod scenes;

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use streamkit::audio::{G711, codec};
@@ -13,7 +13,7 @@ use streamkit::units::SampleRate;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use crate::ports;
+use crate::{ports, programs};
 
 /// A scenario to be played by sipp.
 #[derive(Clone, Debug)]
@@ -92,9 +92,9 @@ impl Scene {
 
     fn run(&self, to: Option<SocketAddr>, at: SocketAddr) -> Sipp {
         let dir = tempfile::tempdir().expect("a folder");
-        self.write_speech(dir.path());
+        fs::write(dir.path().join("speech.ulaw"), spoken(&self.speech)).expect("written");
         let ip = if at.is_ipv4() { at.ip().to_string() } else { format!("[{}]", at.ip()) };
-        let mut command = Command::new("sipp");
+        let mut command = programs::command("sipp");
         command.args(to.map(|to| to.to_string())).arg("-sf").arg(scenario(self.name));
         command.args([
             "-s",
@@ -114,18 +114,17 @@ impl Scene {
         let screen = File::create(dir.path().join("screen")).expect("a file");
         command.current_dir(dir.path()).env("TERM", "dumb").stdin(Stdio::null());
         command.stderr(screen.try_clone().expect("a descriptor")).stdout(screen);
-        let child = command.spawn();
-        let child =
-            child.unwrap_or_else(|why| panic!("sipp cannot be run ({why}): apt-get install sip-tester"));
+        let child = command.spawn().expect("sipp runs");
         Sipp { child, dir, name: self.name, at }
     }
+}
 
-    fn write_speech(&self, dir: &Path) {
-        let samples = self.speech.at(SampleRate::Hz8000).samples;
-        let mut octets = vec![0; samples.len()];
-        codec::encode(G711::Mu, &samples, &mut octets);
-        fs::write(dir.join("speech.ulaw"), octets).expect("written");
-    }
+/// As the scenarios send it: PCMU, 8000 octets a second.
+pub(crate) fn spoken(sound: &Sound) -> Vec<u8> {
+    let samples = sound.at(SampleRate::Hz8000).samples;
+    let mut octets = vec![0; samples.len()];
+    codec::encode(G711::Mu, &samples, &mut octets);
+    octets
 }
 
 /// Where a scenario is.

@@ -39,6 +39,12 @@ pub(crate) struct Caller {
     pub(crate) answer_in_ack: Option<String>,
     /// Its ACKs get lost.
     pub(crate) no_acks: bool,
+    /// It knows no UPDATE, and thinks nobody does.
+    pub(crate) no_update: bool,
+    /// Its UPDATEs and re-INVITEs get lost.
+    pub(crate) no_refreshes: bool,
+    /// Its signalling is dead: it neither hears nor says anything.
+    pub(crate) dead: bool,
     /// How often it sends its INVITE.
     pub(crate) copies: usize,
     pub(crate) hook: Hook,
@@ -65,6 +71,7 @@ impl Caller {
             name: "kit".to_owned(),
             peers: vec![kit.ip().into()],
             transports: vec![Transport::Udp],
+            session_timer: Duration::ZERO,
             ..sip::Trunk::new("")
         };
         let config =
@@ -82,6 +89,9 @@ impl Caller {
             offer: Some(sdp(rtp, "0 8 101", "sendrecv")),
             answer_in_ack: None,
             no_acks: false,
+            no_update: false,
+            no_refreshes: false,
+            dead: false,
             copies: 1,
             hook: Hook::Waiting,
             progress: Vec::new(),
@@ -161,14 +171,22 @@ impl Caller {
                 self.ear.hear(now, bytes);
             };
         }
-        let text = String::from_utf8_lossy(bytes);
+        if self.dead {
+            return;
+        }
+        let text = self.knowing(&String::from_utf8_lossy(bytes));
         if text.starts_with("SIP/2.0 ") && text.contains("branch=z9hG4bKhand") {
             return self.take_by_hand(&text);
         }
         if text.starts_with("SIP/2.0 200") && text.contains(" INVITE\r\n") {
-            self.answered = text.into_owned();
+            self.answered = text.clone();
         }
-        self.endpoint.handle(now, Input::Datagram { local: to, remote: from, bytes });
+        self.endpoint.handle(now, Input::Datagram { local: to, remote: from, bytes: text.as_bytes() });
+    }
+
+    /// A message as one who knows no UPDATE sends or reads it.
+    fn knowing(&self, text: &str) -> String {
+        if self.no_update { text.replace("OPTIONS, UPDATE,", "OPTIONS,") } else { text.to_owned() }
     }
 
     fn take_by_hand(&mut self, answer: &str) {
@@ -190,36 +208,35 @@ impl Caller {
 
     /// Carries out what waits; what goes on the wire.
     pub(crate) fn drain(&mut self, now: Instant) -> Vec<Vec<u8>> {
-        for command in std::mem::take(&mut self.orders) {
-            self.endpoint.handle(now, Input::Command { command, local: Some(self.sip) });
-        }
         let mut out: Vec<Vec<u8>> = self.outbox.drain(..).map(String::into_bytes).collect();
-        while let Some(output) = self.endpoint.poll_output() {
-            match output {
-                Output::Transmit { bytes, .. } => self.transmit(&bytes, &mut out),
-                Output::Event(event) => self.told(now, event),
-                Output::Close(_) | Output::Resolve(_) => {}
+        loop {
+            while let Some(output) = self.endpoint.poll_output() {
+                match output {
+                    Output::Transmit { bytes, .. } => self.transmit(&bytes, &mut out),
+                    Output::Event(event) => self.told(now, event),
+                    Output::Close(_) | Output::Resolve(_) => {}
+                }
+            }
+            if self.orders.is_empty() {
+                return out;
+            }
+            for command in std::mem::take(&mut self.orders) {
+                self.endpoint.handle(now, Input::Command { command, local: Some(self.sip) });
             }
         }
-        out
     }
 
     fn transmit(&mut self, bytes: &[u8], out: &mut Vec<Vec<u8>>) {
-        let mut text = String::from_utf8(bytes.to_vec()).expect("text");
+        let mut text = self.knowing(std::str::from_utf8(bytes).expect("text"));
+        let refresh = text.starts_with("UPDATE ") || text.starts_with("INVITE ") && self.hook == Hook::Up;
+        if self.dead || self.no_refreshes && refresh {
+            return;
+        }
         if text.starts_with("BYE ") && self.by_hand > 0 {
             text = text.replace("CSeq: 2 BYE", &format!("CSeq: {} BYE", self.by_hand + 2));
         }
-        if text.starts_with("ACK ") && !self.answered.is_empty() {
-            if self.no_acks {
-                return;
-            }
-            if let Some(answer) = &self.answer_in_ack {
-                let with = format!(
-                    "Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{answer}",
-                    answer.len()
-                );
-                text = text.replace("Content-Length: 0\r\n\r\n", &with);
-            }
+        if text.starts_with("ACK ") && !self.answered.is_empty() && self.no_acks {
+            return;
         }
         let first = text.starts_with("INVITE ") && self.invite.is_empty();
         if first {
@@ -235,6 +252,10 @@ impl Caller {
             Event::Progress { status, body, .. } => self.progress.push((status, text(body))),
             Event::Answered { body, .. } => {
                 self.hook = Hook::Up;
+                if self.offer.is_none() {
+                    let body = self.answer_in_ack.clone().map(Body::sdp);
+                    self.orders.push(Command::Acknowledge { leg: self.leg, body });
+                }
                 self.sdp = text(body).unwrap_or_default();
                 if let Some(to) = address(&self.sdp) {
                     self.mouth.open(now, to);
@@ -244,6 +265,12 @@ impl Caller {
                 self.hook = Hook::Over(how);
                 self.mouth.close();
             }
+            Event::Reoffer { leg, .. } => {
+                let body = self.offer.clone().map(Body::sdp);
+                self.orders.push(Command::Accept { leg, body });
+            }
+            Event::Modified { result, .. } => assert!(result.is_ok(), "{result:?}"),
+            Event::Confirmed { .. } => {}
             other => panic!("nobody calls a telephone here: {other:?}"),
         }
     }

@@ -10,6 +10,7 @@ use rtcp::sender_report::SenderReport;
 use rtcp::source_description::{SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem};
 use webrtc_util::marshal::{Marshal, Unmarshal};
 
+use crate::rtp::packet::is_rtcp;
 use crate::rtp::receiver::Report;
 use crate::units::Ssrc;
 
@@ -25,9 +26,9 @@ const HEAD: usize = 8;
 /// Why a datagram is no RTCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// Its first packet is not version 2.
-    #[error("not RTCP of version 2")]
-    Version,
+    /// Not version 2, or of a type that is RTP's (RFC 5761 §4).
+    #[error("no RTCP of version 2")]
+    Foreign,
     /// Its first packet is longer than the datagram, or has no sender.
     #[error("{0} octets are shorter than their RTCP packet")]
     Short(usize),
@@ -69,6 +70,9 @@ pub struct Block {
 /// When the first packet is no RTCP.
 pub fn read(datagram: &[u8], us: Ssrc) -> Result<Heard, Malformed> {
     let (first, _) = packet(datagram)?;
+    if !is_rtcp(first) {
+        return Err(Malformed::Foreign);
+    }
     let sender = sender(first).ok_or(Malformed::Short(datagram.len()))?;
     let mut heard = Heard { sender, sent_at: None, block: None, bye: false };
     let mut rest = datagram;
@@ -103,7 +107,7 @@ impl Heard {
 fn packet(datagram: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let &[first, _, high, low, ..] = datagram else { return Err(Malformed::Short(datagram.len())) };
     if first >> 6 != 2 {
-        return Err(Malformed::Version);
+        return Err(Malformed::Foreign);
     }
     let length = (usize::from(u16::from_be_bytes([high, low])) + 1) * 4;
     datagram.split_at_checked(length).ok_or(Malformed::Short(datagram.len()))
@@ -261,7 +265,9 @@ mod tests {
 
     #[test]
     fn what_is_no_rtcp_is_refused() {
-        assert_eq!(read(&[0; 28], US), Err(Malformed::Version));
+        assert_eq!(read(&[0; 28], US), Err(Malformed::Foreign));
+        // An RTP packet whose number reads like a length.
+        assert_eq!(read(&[&[0x80, 0, 0, 5][..], &[0; 30]].concat(), US), Err(Malformed::Foreign));
         assert_eq!(read(&RECEIVED[..31], US), Err(Malformed::Short(31)));
         assert_eq!(read(&[0x80, 203, 0, 0], US), Err(Malformed::Short(4)), "it has no sender");
         // More blocks than the packet has room for.

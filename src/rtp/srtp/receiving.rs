@@ -21,6 +21,8 @@ const TURNED: u32 = 32;
 const LOST: Duration = Duration::from_secs(5);
 /// The first of those is tried, and one in so many.
 const SAMPLED: u32 = 8;
+/// Turns beyond which none is looked for: four days of packets; more would take a core more than a millisecond.
+const TURNS: u64 = 256;
 /// Keys overlap for so long: what was on its way when they changed is still the peer's.
 const OVERLAP: Duration = Duration::from_secs(10);
 
@@ -164,7 +166,7 @@ impl Receiving {
         }
         let next = source.window.next(seq);
         for index in [next, next + 0x1_0000] {
-            let mut context = turned(&self.key, ssrc, index);
+            let Some(mut context) = turned(&self.key, ssrc, index) else { break };
             if let Ok(opened) = context.decrypt_rtp_with_header(packet, &header) {
                 source.window.add(index);
                 (source.context, source.heard, source.failed) = (context, now, 0);
@@ -190,7 +192,7 @@ impl Receiving {
         self.turned = self.turned.checked_sub(1)?;
         let before = self.before.map(|highest| Window::begin(highest).index(seq));
         for index in [Some(0x1_0000 + u64::from(seq)), before].into_iter().flatten() {
-            let mut context = turned(&self.key, ssrc, index);
+            let Some(mut context) = turned(&self.key, ssrc, index) else { break };
             if let Ok(opened) = context.decrypt_rtp_with_header(packet, header) {
                 self.turned = TURNED;
                 self.admit(Source { ssrc, context, window: Window::begin(index), heard: now, failed: 0 });
@@ -273,8 +275,11 @@ fn without_mki<'a>(packet: &'a [u8], mki: usize, tag: usize, room: &'a mut [u8])
 
 /// A context that stands just before `index`. The library counts turns by packets only, so it is shown some of our
 /// own making, less than half a turn apart.
-fn turned(key: &Key, ssrc: u32, index: u64) -> Context {
+fn turned(key: &Key, ssrc: u32, index: u64) -> Option<Context> {
     const STEP: u64 = 0x6000;
+    if index >> 16 > TURNS {
+        return None;
+    }
     let (mut ours, mut theirs) = (key.context(), key.context());
     let target = index.saturating_sub(1);
     let mut at = 0;
@@ -289,7 +294,7 @@ fn turned(key: &Key, ssrc: u32, index: u64) -> Context {
             let _ = theirs.decrypt_rtp_with_header(&sealed, &header);
         }
         if at >= target {
-            return theirs;
+            return Some(theirs);
         }
         at = target.min(at + STEP);
     }

@@ -399,12 +399,8 @@ proptest! {
     ) {
         let now = Instant::now();
         let mut receiving = Receiving::new(MASTER, 0);
-        let mut sending = Sending::new(MASTER);
-        let (mut sent, mut came, mut front) = (Vec::new(), std::collections::HashSet::new(), start);
-        let _ = &mut sending;
-        for index in start..start + 1000 {
-            sent.push(sealed(7, index));
-        }
+        let (mut came, mut front) = (std::collections::HashSet::new(), start);
+        let sent: Vec<_> = (start..start + 1000).map(|index| sealed(7, index)).collect();
         let mut highest = start;
         prop_assert!(open(&mut receiving, now, &sent[0]).is_ok());
         came.insert(start);

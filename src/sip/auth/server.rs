@@ -62,6 +62,11 @@ impl Door {
         Self { secret, made: 0, md5, epoch: None, used: HashMap::new(), failures: HashMap::new() }
     }
 
+    /// Whether an answer in MD5 will do from now on.
+    pub fn set_md5(&mut self, md5: bool) {
+        self.md5 = md5;
+    }
+
     /// Values of the WWW-Authenticate fields of a 401, the strongest first (RFC 8760 §2.4).
     pub fn challenges(&mut self, now: Instant, source: IpAddr, realm: &str, stale: bool) -> Vec<String> {
         self.made += 1;

@@ -123,18 +123,19 @@ impl SessionTimer {
         vec![("Session-Expires", value), ("Min-SE", self.floor.to_string())]
     }
 
-    /// The peer's 2xx to such a request.
-    pub(crate) fn answered(&mut self, now: Instant, response: &Message) {
+    /// The peer's 2xx to such a request, which went out at `sent`. Its own time runs from when it had the request: one
+    /// whose 2xx was long on the way is followed by the next refresh the sooner.
+    pub(crate) fn answered(&mut self, now: Instant, sent: Instant, response: &Message) {
         self.settled = true;
-        match session_expires(response) {
-            Some(agreed) => self.run(now, agreed.seconds, agreed.refresher != Some(Refresher::Uas)),
-            None => self.running = None,
+        let Some(agreed) = session_expires(response) else {
+            self.running = None;
+            return;
+        };
+        match agreed.refresher {
+            // Whoever promises more than the RFC lets anybody ask for may be late.
+            Some(Refresher::Uas) => self.run(now, agreed.seconds.max(MIN_SE), false),
+            Some(Refresher::Uac) | None => self.run(sent, agreed.seconds, true),
         }
-    }
-
-    /// We ask for no less from now on: the INVITE was refused for less.
-    pub(crate) fn at_least(&mut self, seconds: u32) {
-        self.floor = self.floor.max(seconds);
     }
 
     /// The peer's 422 to such a request; false when it says nothing that would help.
@@ -282,18 +283,30 @@ mod tests {
             assert_eq!(course(&mut timer, start), expected, "{refresher}");
         }
         let (start, mut timer) = (Instant::now(), SessionTimer::new(Duration::ZERO));
-        timer.answered(start, &invite_with("x: 90;refresher=uas\r\n"));
+        timer.answered(start, start, &invite_with("x: 90;refresher=uas\r\n"));
         assert_eq!(course(&mut timer, start), [(60, Due::Expired)]);
-        timer.answered(start, &invite_with("x: 90\r\n"));
+        timer.answered(start, start, &invite_with("x: 90\r\n"));
         assert_eq!(course(&mut timer, start), [(45, Due::Refresh), (90, Due::Expired)]);
-        timer.answered(start, &invite_with("x: 1\r\n"));
+        timer.answered(start, start, &invite_with("x: 0;refresher=uas\r\n"));
+        assert_eq!(course(&mut timer, start), [(60, Due::Expired)]);
+        timer.answered(start, start, &invite_with("x: 1\r\n"));
         assert_eq!(course(&mut timer, start), [(5, Due::Refresh), (10, Due::Expired)]);
+    }
+
+    #[test]
+    fn a_refresh_whose_2xx_was_long_on_the_way_is_followed_the_sooner() {
+        let (start, mut timer) = (Instant::now(), SessionTimer::new(Duration::ZERO));
+        let late = start + Duration::from_secs(20);
+        timer.answered(late, start, &invite_with("x: 90;refresher=uac\r\n"));
+        assert_eq!(course(&mut timer, start), [(45, Due::Refresh), (90, Due::Expired)]);
+        timer.answered(late, start, &invite_with("x: 90;refresher=uas\r\n"));
+        assert_eq!(course(&mut timer, start), [(80, Due::Expired)]);
     }
 
     #[test]
     fn a_refused_refresh_is_tried_again_at_two_thirds_and_then_a_half_later() {
         let (start, mut timer) = (Instant::now(), SessionTimer::new(Duration::from_secs(90)));
-        timer.answered(start, &invite_with("x: 90;refresher=uac\r\n"));
+        timer.answered(start, start, &invite_with("x: 90;refresher=uac\r\n"));
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(timer.due(at(45)), Some(Due::Refresh));
         timer.refused(at(46));
@@ -314,12 +327,12 @@ mod tests {
         assert!(timer.raise(&invite_with("Min-SE: 120\r\n")));
         assert_eq!(says(&timer), ["120", "120"]);
         assert!(!timer.raise(&invite_with("Min-SE: 100\r\n")) && !timer.raise(&invite_with("")));
-        timer.answered(now, &invite_with("x: 120;refresher=uas\r\n"));
+        timer.answered(now, now, &invite_with("x: 120;refresher=uas\r\n"));
         assert_eq!(says(&timer), ["120;refresher=uas", "120"]);
-        timer.answered(now, &invite_with("x: 120;refresher=uac\r\n"));
+        timer.answered(now, now, &invite_with("x: 120;refresher=uac\r\n"));
         assert!(timer.raise(&invite_with("Min-SE: 300\r\n")));
         assert_eq!(says(&timer), ["300;refresher=uac", "300"]);
-        timer.answered(now, &invite_with(""));
+        timer.answered(now, now, &invite_with(""));
         assert!(says(&timer).is_empty(), "a 2xx without it turns it off for good");
     }
 

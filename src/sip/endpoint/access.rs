@@ -8,11 +8,8 @@ use std::time::{Duration, Instant};
 use crate::ids::TrunkId;
 use crate::sip::{Config, Transport, Trunk};
 
-/// Answers to one stranger in `STRANGER_SPAN`.
-const STRANGER_ANSWERS: usize = 5;
+/// In which answers to one stranger are counted.
 const STRANGER_SPAN: Duration = Duration::from_secs(10);
-/// Answers to all strangers in a second.
-const ALL_STRANGERS_ANSWERS: usize = 200;
 /// Addresses of strangers remembered at once; while all are in use no other is answered.
 const STRANGERS: usize = 4096;
 /// Addresses of trunks counted at once.
@@ -61,6 +58,8 @@ pub(super) struct Access {
     answered: VecDeque<Instant>,
     sources: HashMap<IpAddr, Second>,
     per_second: u32,
+    /// Answers to one stranger in `STRANGER_SPAN`, and to all in a second.
+    stranger_answers: (usize, usize),
 }
 
 /// Requests counted since `began`, for one second.
@@ -78,21 +77,30 @@ impl Access {
             answered: VecDeque::new(),
             sources: HashMap::new(),
             per_second: config.source_requests_per_second.max(1),
+            stranger_answers: (config.stranger_answers, config.strangers_per_second),
         }
+    }
+
+    /// Counts by these limits from now on.
+    pub(super) fn set_limits(&mut self, config: &Config) {
+        self.per_second = config.source_requests_per_second.max(1);
+        self.stranger_answers = (config.stranger_answers, config.strangers_per_second);
     }
 
     /// Whether a stranger has used up its answers: then what it sends is not even read.
     pub(super) fn is_used_up(&mut self, now: Instant, source: IpAddr) -> bool {
         forget(&mut self.answered, now, Duration::from_secs(1));
-        if self.answered.len() >= ALL_STRANGERS_ANSWERS {
+        if self.answered.len() >= self.stranger_answers.1 {
             return true;
         }
         match self.strangers.get_mut(&source) {
             Some(answers) => {
                 forget(answers, now, STRANGER_SPAN);
-                answers.len() >= STRANGER_ANSWERS
+                answers.len() >= self.stranger_answers.0
             }
-            None => self.strangers.len() >= STRANGERS && !self.make_room(now),
+            None => {
+                self.stranger_answers.0 == 0 || (self.strangers.len() >= STRANGERS && !self.make_room(now))
+            }
         }
     }
 

@@ -17,6 +17,7 @@ impl Endpoint {
         if trunk.digest_users.is_empty() {
             return false;
         }
+        self.door.set_md5(self.config.digest_md5); // a reload may have changed it
         let (source, realm) = (peer.hop.remote.ip(), trunk.name.as_str());
         let (status, headers) = match self.door.judge(now, source, realm, &trunk.digest_users, request) {
             Admission::Pass => return false,

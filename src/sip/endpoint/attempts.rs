@@ -23,8 +23,6 @@ use crate::sip::{Credentials, Dial, Ended};
 const MAX_ATTEMPTS: u8 = 48;
 /// Without any response for so long the next place is tried.
 pub(super) const TRY: Duration = Duration::from_secs(5);
-/// Shortest session we offer (RFC 4028 §4).
-const MIN_SE: u32 = 90;
 
 /// A call of ours up to the ACK of its answer.
 #[derive(Debug)]
@@ -41,8 +39,6 @@ pub(super) struct Calling {
     pub(super) early: Vec<Early>,
     /// When it has rung long enough.
     pub(super) rings_until: Option<Instant>,
-    /// Session-Expires and Min-SE in seconds; none: no session timer is asked for.
-    pub(super) session: Option<(u32, u32)>,
     /// 422 answered so far.
     pub(super) lengthened: u8,
     /// 3xx followed so far.
@@ -121,13 +117,11 @@ pub(super) struct OwedAck {
 }
 
 impl Calling {
-    /// A call that begins; `session` is the trunk's timer.
-    pub(super) fn new(now: Instant, dial: Dial, plan: Plan, session: Duration) -> Self {
-        let seconds = u32::try_from(session.as_secs()).unwrap_or(u32::MAX);
+    /// A call that begins.
+    pub(super) fn new(now: Instant, dial: Dial, plan: Plan) -> Self {
         Self {
             uri: dial.uri.clone(),
             rings_until: Some(now + dial.ring_limit),
-            session: (seconds > 0).then_some((seconds.max(MIN_SE), MIN_SE)),
             dial,
             plan,
             attempts: Vec::new(),

@@ -4,6 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
 use super::leg::Leg;
+use super::oversize::SAFE_DATAGRAM;
 use super::{Endpoint, Hop, Way};
 use crate::ids::TrunkId;
 use crate::sip::dialog::Dialog;
@@ -22,8 +23,6 @@ pub(super) const ALLOW_EVENTS: &str = "refer";
 pub(super) const ACCEPT: &str = "application/sdp";
 /// Bodies of INFO.
 pub(super) const ACCEPT_INFO: &str = "application/dtmf-relay, application/dtmf";
-/// A request above this may be lost in fragments (RFC 3261 §18.1.1).
-const SAFE_DATAGRAM: usize = 1300;
 
 /// Octets of a Via branch that begin it (RFC 3261 §8.1.1.7).
 const COOKIE: &str = "z9hG4bK";
@@ -100,11 +99,11 @@ impl Endpoint {
         method: Method,
     ) -> (Request, Way, String) {
         let seq = if method == Method::Ack { dialog.local_seq() } else { dialog.next_seq() };
-        self.request_numbered(dialog, trunk, method, seq)
+        self.numbered(dialog, trunk, method, seq)
     }
 
     /// The same with a number of its own: the ACK's is its INVITE's, whatever went out since.
-    pub(super) fn request_numbered(
+    pub(super) fn numbered(
         &mut self,
         dialog: &Dialog,
         trunk: &Trunk,
@@ -171,7 +170,7 @@ impl Endpoint {
     }
 
     /// Our address on another transport than the one a dialog came by.
-    fn listener(&self, transport: Transport, to: IpAddr, ours: IpAddr) -> Option<SocketAddr> {
+    pub(super) fn listener(&self, transport: Transport, to: IpAddr, ours: IpAddr) -> Option<SocketAddr> {
         let fits =
             |(of, local): &&(Transport, SocketAddr)| *of == transport && local.is_ipv4() == to.is_ipv4();
         let (_, local) = self.listeners.iter().find(fits)?;

@@ -17,6 +17,7 @@ impl Endpoint {
     pub(super) fn command(&mut self, now: Instant, command: Command, local: Option<SocketAddr>) {
         match command {
             Command::Gate(gate) => self.gate = gate,
+            Command::Reload(reload) => self.reload(reload.config),
             Command::Dial(dial) => self.dial(now, *dial, local),
             Command::Progress { leg, status, body } => {
                 self.with_leg(leg, |endpoint, id, leg| endpoint.progress(now, id, leg, status, body));
@@ -37,7 +38,7 @@ impl Endpoint {
                 self.with_leg(leg, |endpoint, id, leg| endpoint.acknowledge(now, id, leg, body));
             }
             Command::Info { leg, body } => {
-                self.with_leg(leg, |endpoint, id, leg| endpoint.tell_peer(now, id, leg, &body));
+                self.with_leg(leg, |endpoint, id, leg| endpoint.tell_peer(now, id, leg, body));
             }
             Command::Hangup { leg, reason } => {
                 self.with_leg(leg, |endpoint, id, leg| endpoint.hang_up(now, id, leg, reason));

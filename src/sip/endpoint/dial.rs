@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::attempts::{Aim, Attempt, Calling, Plan, TRY};
-use super::authored::ALLOW;
+use super::authored::{ALLOW, SUPPORTED};
 use super::leg::{Exchange, Leg, Stage};
 use super::targets::{REST, Waiter};
 use super::{Endpoint, Hop, Octets, Way};
@@ -48,11 +48,11 @@ impl Endpoint {
         let from = if dial.from.contains('<') { dial.from.clone() } else { format!("<{}>", dial.from) };
         let from = format!("{from};tag={tag}");
         let dialog = Dialog::of_dial(call_id.as_bytes(), &from, &tag, target, nowhere());
-        let (id, session) = (dial.leg, trunk.session_timer);
+        let (id, body) = (dial.leg, dial.body.clone());
         let mut leg = Leg::new(trunk, dialog, Stage::Calling);
-        leg.exchange = if dial.body.is_some() { Exchange::Ours } else { Exchange::Open };
-        leg.sdp = dial.body.clone();
-        leg.call = Some(Box::new(Calling::new(now, dial, plan, session)));
+        leg.exchange = if body.is_some() { Exchange::Ours } else { Exchange::Open };
+        leg.sdp = body;
+        leg.call = Some(Box::new(Calling::new(now, dial, plan)));
         self.dialogs.insert(leg.dialog.key(), id);
         self.try_next(now, id, &mut leg);
         self.settle(id, leg);
@@ -162,7 +162,7 @@ impl Endpoint {
             Some(login) => login.headers(Method::Invite.as_str(), &uri, &mut self.entropy),
             None => Vec::new(),
         };
-        let octets = self.write_invite(call, &leg.dialog, &branch, &authorization);
+        let octets = self.write_invite(call, leg, &branch, &authorization);
         let (seq, more) = (leg.dialog.local_seq(), call.plan.has_more());
         let tx = self.begin(now, leg, Purpose::Invite(id, number), &branch, way, &octets);
         let Some(call) = &mut leg.call else { return };
@@ -186,13 +186,13 @@ impl Endpoint {
     fn write_invite(
         &self,
         call: &Calling,
-        dialog: &Dialog,
+        leg: &Leg,
         branch: &str,
         authorization: &[(&'static str, String)],
     ) -> Octets {
-        let hop = dialog.hop;
+        let (dialog, hop) = (&leg.dialog, leg.dialog.hop);
         // A reliable 18x could hold an offer, if ours is asked for only by the 2xx.
-        let supported = if call.dial.body.is_some() { "timer, 100rel" } else { "timer" };
+        let supported = if call.dial.body.is_some() { SUPPORTED } else { "timer" };
         let mut invite = self
             .signed(Request::new(Method::Invite, &call.uri))
             .via(hop.transport, &self.sent_by(hop), branch)
@@ -203,9 +203,8 @@ impl Endpoint {
             .contact(self.contact(hop, dialog.secure))
             .header("Allow", ALLOW)
             .header("Supported", supported);
-        if let Some((expires, least)) = call.session {
-            invite =
-                invite.header("Session-Expires", expires.to_string()).header("Min-SE", least.to_string());
+        for (name, value) in leg.session.ask() {
+            invite = invite.header(name, value);
         }
         for (name, value) in authorization {
             invite = invite.header(*name, value.clone());
@@ -237,6 +236,16 @@ impl Endpoint {
             self.targets.rest(now, attempt.way.hop, REST);
         }
         self.try_next(now, id, leg);
+    }
+
+    /// Nothing gets through to where that INVITE went: on to the next place, if there is one.
+    pub(super) fn go_elsewhere(&mut self, now: Instant, id: LegId, leg: &mut Leg, number: u8) {
+        let waiting = matches!(leg.stage, Stage::Calling) && leg.hangup.is_none();
+        let Some(call) = leg.call.as_mut().filter(|_| waiting) else { return };
+        let here = call.current().is_some_and(|attempt| attempt.number == number && !attempt.provisional);
+        if here && call.plan.has_more() {
+            self.fail_over(now, id, leg, Ended::Lost);
+        }
     }
 
     /// A time of the call has come: it rang too long, its target is silent, or an INVITE is forgotten.
@@ -294,7 +303,8 @@ impl Endpoint {
         let attempt = leg.call.as_mut().and_then(|call| call.attempt(number));
         let Some(attempt) = attempt.filter(|attempt| !attempt.cancelled && !attempt.settled) else { return };
         (attempt.cancelled, attempt.until) = (true, Some(give_up));
-        let Attempt { way, branch, uri, seq, .. } = attempt.clone();
+        let Attempt { tx, way, branch, uri, seq, .. } = attempt.clone();
+        let way = self.transactions.way_of(tx).unwrap_or(way);
         let mut cancel = self
             .signed(Request::new(Method::Cancel, &uri))
             .via(way.hop.transport, &self.sent_by(way.hop), &branch)

@@ -65,16 +65,16 @@ impl Endpoint {
             return false;
         }
         early.acknowledged = Some((rseq, response.cseq()));
-        let number = early.number;
         if !response.body().is_empty() && leg.exchange == Exchange::Ours {
-            leg.exchange = Exchange::Done;
+            leg.exchange = Exchange::Done; // RFC 3262 §5
         }
-        self.prack(now, id, leg, number);
+        let number = early.number;
+        self.send_prack(now, id, leg, number);
         true
     }
 
     /// PRACK of the last reliable 1xx of that far end.
-    fn prack(&mut self, now: Instant, id: LegId, leg: &mut Leg, number: u8) {
+    fn send_prack(&mut self, now: Instant, id: LegId, leg: &mut Leg, number: u8) {
         let trunk = leg.trunk.clone();
         let Some(call) = &mut leg.call else { return };
         let Some(early) = call.early.iter_mut().find(|early| early.number == number) else { return };
@@ -98,7 +98,19 @@ impl Endpoint {
         let early = call.early.iter_mut().find(|early| early.number == number);
         let asked = matches!(response.status(), Some(401 | 407));
         if early.is_some_and(|early| asked && login.challenged(response, &mut early.tries)) {
-            self.prack(now, id, leg, number);
+            self.send_prack(now, id, leg, number);
+        }
+    }
+}
+
+impl Leg {
+    /// A request came inside an early dialog of ours: its Contact is where that far end is from now on.
+    pub(super) fn refresh_early(&mut self, request: &Message) {
+        let Some(call) = &mut self.call else { return };
+        let tag = request.from().tag().unwrap_or_default();
+        let theirs = call.early.iter_mut().find(|early| early.dialog.remote_tag() == tag);
+        if let Some(early) = theirs {
+            early.dialog.refresh_target(request);
         }
     }
 }

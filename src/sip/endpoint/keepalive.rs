@@ -294,7 +294,7 @@ impl Endpoint {
     }
 
     /// One place answered, or did not. A late answer is one too.
-    fn ping_judged(&mut self, now: Instant, number: u32, alive: bool) {
+    pub(super) fn ping_judged(&mut self, now: Instant, number: u32, alive: bool) {
         let Some(ping) = self.targets.pings.under_way.get_mut(&number) else { return };
         let (first, hop, target) = (!std::mem::replace(&mut ping.judged, true), ping.hop, ping.target);
         self.targets.pings.due.0.arm(Due::Answer(number), None);

@@ -1,5 +1,6 @@
 //! How legs end, and what else time does to them.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::leg::{Leg, Stage};
@@ -72,8 +73,14 @@ impl Endpoint {
         };
         leg.requests += 1;
         let key = ClientKey { branch: branch.into(), method: method.label() };
-        let tx = self.transactions.send(now, key, purpose, way, octets.clone());
-        self.transmit(way, Send::First(octets.clone()));
+        let Some(instead) = self.instead(&leg.trunk, way, octets) else {
+            let tx = self.transactions.send(now, key, purpose, way, octets.clone());
+            self.transmit(way, Send::First(octets.clone()));
+            return tx;
+        };
+        let tx = self.transactions.send(now, key, purpose, instead.way, instead.octets.clone());
+        self.fall_back(now, tx, way, octets.clone());
+        self.transmit(instead.way, Send::First(instead.octets));
         tx
     }
 
@@ -86,8 +93,35 @@ impl Endpoint {
     pub(super) fn failed(&mut self, now: Instant, hop: Hop) {
         self.drop_message(now, hop, "connection");
         for (tx, purpose) in self.transactions.over(hop) {
-            self.transactions.abandon(tx);
-            self.request_failed(now, purpose, Ended::Lost);
+            match self.transactions.by_udp(now, tx) {
+                Some((way, send)) => self.transmit(way, send),
+                None => {
+                    self.transactions.abandon(tx);
+                    self.request_failed(now, purpose, Ended::Lost);
+                }
+            }
+        }
+    }
+
+    /// Datagrams do not get there: a call that has somewhere else to go goes there, a ping has its answer.
+    pub(super) fn unreachable(&mut self, now: Instant, place: SocketAddr) {
+        if !self.targets.are_at(place.ip()) {
+            return;
+        }
+        for purpose in self.transactions.unanswered_at(place) {
+            match purpose {
+                Purpose::Ping(number) => self.ping_judged(now, number, false),
+                Purpose::Invite(id, number) => {
+                    self.with_leg(id, |endpoint, id, leg| endpoint.go_elsewhere(now, id, leg, number));
+                }
+                Purpose::Cancel(_)
+                | Purpose::Bye(_)
+                | Purpose::ByeFork(_)
+                | Purpose::Prack(..)
+                | Purpose::Reinvite(_)
+                | Purpose::Update(_)
+                | Purpose::Info(_) => {}
+            }
         }
     }
 

@@ -72,6 +72,8 @@ pub(super) struct Leg {
     pub(super) ends_as: Option<Ended>,
     /// Who we are to those who challenge requests of this leg; only of a leg that we began.
     pub(super) login: Option<Login>,
+    /// Our last INFO, and who was answered about it.
+    pub(super) info: Option<(Body, Tries)>,
     /// Our BYE: its Reason, and who was answered about it.
     pub(super) bye: (Option<String>, Tries),
     /// 2xx of other forks: their tag and the ACK to them.
@@ -180,6 +182,7 @@ impl Leg {
             ack: None,
             ends_as: None,
             login: None,
+            info: None,
             bye: Default::default(),
             strays: Vec::new(),
             requests: 0,

@@ -28,7 +28,9 @@ mod modified;
 mod modify;
 mod outcry;
 mod outside;
+mod oversize;
 mod receive;
+mod reload;
 mod responses;
 mod retries;
 mod ringing;
@@ -91,6 +93,8 @@ pub enum Input<'a> {
     },
     /// A connection to there could not be opened, or did not take what was given to it.
     Failed(Hop),
+    /// ICMP said that no datagram gets there. Anybody can forge that: it makes us look elsewhere, and ends nothing.
+    Unreachable(SocketAddr),
     /// A call wants something.
     Command {
         /// What.
@@ -148,6 +152,8 @@ pub struct Load {
 pub struct Endpoint {
     config: Config,
     trunks: Vec<Arc<Trunk>>,
+    /// As they were before a reload, while calls that began with them are up.
+    retired: Vec<Arc<Trunk>>,
     timers: Timers,
     entropy: Entropy,
     /// Makes tags of answers without state.
@@ -177,6 +183,7 @@ impl Endpoint {
         targets.set_trunks(&trunks, None);
         Self {
             trunks,
+            retired: Vec::new(),
             targets,
             door: Door::new(&mut entropy, config.digest_md5),
             seen: None,
@@ -202,13 +209,6 @@ impl Endpoint {
         self.listeners.push((transport, local));
     }
 
-    /// From now on requests outside a dialog are judged by these trunks. Calls that are up keep what they
-    /// began with.
-    pub fn set_trunks(&mut self, trunks: Vec<Trunk>) {
-        self.trunks = shared(trunks);
-        self.targets.set_trunks(&self.trunks, self.seen);
-    }
-
     /// One thing happened at `now`. Drain `poll_output` before the next.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         if self.seen.replace(now).is_none() {
@@ -225,6 +225,7 @@ impl Endpoint {
             }
             Input::Framed { hop, framed } => self.framed(now, canonical(hop), framed),
             Input::Failed(hop) => self.failed(now, canonical(hop)),
+            Input::Unreachable(place) => self.unreachable(now, hop::canonical(place)),
             Input::Command { command, local } => self.command(now, command, local),
             Input::Resolved { question, found } => self.resolved(now, &question, &found),
             Input::Timeout => self.timeout(now),
@@ -261,7 +262,9 @@ impl Endpoint {
     /// Whether that address is a trunk's, be it to call or to be called.
     pub fn knows(&self, transport: Transport, source: SocketAddr) -> bool {
         let ip = source.ip().to_canonical();
-        access::trunk_of(&self.trunks, transport, ip).is_some() || self.targets.are_at(ip)
+        access::trunk_of(&self.trunks, transport, ip).is_some()
+            || self.targets.are_at(ip)
+            || self.is_retired(transport, ip)
     }
 
     /// Names one of which the certificate of whoever connects from there has to be for (`tls_names` of its trunk);
@@ -275,7 +278,7 @@ impl Endpoint {
     /// the targets of trunks it belongs to, their `tls_names`, its address.
     pub fn server_names(&self, server: SocketAddr) -> Vec<String> {
         let ip = server.ip().to_canonical();
-        let of = self.trunks.iter().filter(|trunk| access::is_of_trunk(trunk, ip));
+        let of = self.trunks.iter().filter(|trunk| self.targets.is_of(trunk, ip));
         let mut names: Vec<String> = of
             .flat_map(|trunk| {
                 let targets = trunk.targets.iter().filter(|target| target.ip().is_none());

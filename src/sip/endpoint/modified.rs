@@ -66,7 +66,7 @@ impl Endpoint {
         let (up, invite) = (matches!(leg.stage, Stage::Up), sent.method == Method::Invite);
         leg.dialog.refresh_target(response);
         if up {
-            leg.session.answered(now, response);
+            leg.session.answered(now, sent.at, response);
         }
         let (asked, body) = (wish.is_some(), body_of(response));
         if up && invite && sent.body.is_none() {

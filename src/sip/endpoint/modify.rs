@@ -64,6 +64,8 @@ pub(super) enum Doing {
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) tx: TxId,
+    /// When.
+    pub(super) at: Instant,
     pub(super) method: Method,
     pub(super) cseq: u32,
     /// What its CANCEL and the ACK of a refusal are made of.
@@ -106,10 +108,7 @@ impl Leg {
     /// Our INVITE was answered with a 2xx: what it says of the session.
     pub(super) fn begun(&mut self, now: Instant, response: &Message) {
         self.learn(response);
-        if let Some((_, least)) = self.call.as_ref().and_then(|call| call.session) {
-            self.session.at_least(least);
-        }
-        self.session.answered(now, response);
+        self.session.answered(now, now, response);
         // Without an offer in the INVITE theirs is in the 2xx, and the ACK answers it.
         self.exchange = if self.exchange == Exchange::Open { Exchange::Theirs } else { Exchange::Done };
     }
@@ -132,6 +131,9 @@ impl Leg {
 impl Endpoint {
     /// The call wants the session changed.
     pub(super) fn modify(&mut self, now: Instant, id: LegId, leg: &mut Leg, wish: Wish) {
+        if leg.told_end {
+            return;
+        }
         let up = matches!(leg.stage, Stage::Up) && leg.hangup.is_none();
         match &mut leg.change {
             None if up => {
@@ -141,7 +143,7 @@ impl Endpoint {
             // What changes the session refreshes it too.
             Some(change) if change.wish.is_none() && !change.is_open() => change.wish = Some(wish),
             Some(change) if change.wish.is_none() && leg.next_change.is_none() => {
-                leg.next_change = Some(wish)
+                leg.next_change = Some(wish);
             }
             None | Some(_) => self.tell(Event::Modified { leg: id, result: Err(491) }),
         }
@@ -197,6 +199,7 @@ impl Endpoint {
         let until = invite.then(|| now + self.timers.give_up());
         let sent = Sent {
             tx,
+            at: now,
             method,
             cseq,
             uri,
@@ -236,7 +239,7 @@ impl Endpoint {
     /// The ACK to the 2xx of a re-INVITE of ours; its copies get the same.
     pub(super) fn send_reack(&mut self, leg: &mut Leg, sent: &Sent, body: Option<&Body>) {
         let trunk = leg.trunk.clone();
-        let (mut ack, way, _) = self.request_numbered(&leg.dialog, &trunk, Method::Ack, sent.cseq);
+        let (mut ack, way, _) = self.numbered(&leg.dialog, &trunk, Method::Ack, sent.cseq);
         for (name, value) in &sent.authorization {
             ack = ack.header(*name, value.clone());
         }
@@ -282,7 +285,7 @@ impl Endpoint {
 
     fn cancel_change(&mut self, now: Instant, id: LegId, leg: &mut Leg) {
         let Some(Change { doing: Doing::Sent(sent), .. }) = &leg.change else { return };
-        let (way, branch) = (sent.way, sent.branch.clone());
+        let (way, branch) = (self.transactions.way_of(sent.tx).unwrap_or(sent.way), sent.branch.clone());
         let cancel = self.like_sent(leg, sent, Method::Cancel).to(leg.dialog.remote());
         let octets: Octets = cancel.octets().into();
         self.begin(now, leg, Purpose::Cancel(id), &branch, way, &octets);
@@ -290,8 +293,9 @@ impl Endpoint {
 
     /// A CANCEL, or the ACK of a refusal: as the INVITE itself (§9.1, §17.1.1.3).
     pub(super) fn like_sent(&self, leg: &Leg, sent: &Sent, method: Method) -> Request {
+        let hop = self.transactions.way_of(sent.tx).unwrap_or(sent.way).hop;
         self.signed(Request::new(method, &sent.uri))
-            .via(sent.way.hop.transport, &self.sent_by(sent.way.hop), &sent.branch)
+            .via(hop.transport, &self.sent_by(hop), &sent.branch)
             .route(&sent.routes)
             .from(leg.dialog.local())
             .call_id(leg.dialog.call_id())
@@ -322,15 +326,30 @@ impl Endpoint {
     }
 
     /// An INFO of ours; nothing is told of its answer.
-    pub(super) fn tell_peer(&mut self, now: Instant, id: LegId, leg: &mut Leg, body: &Body) {
-        if !matches!(leg.stage, Stage::Up) || leg.hangup.is_some() {
-            return;
+    pub(super) fn tell_peer(&mut self, now: Instant, id: LegId, leg: &mut Leg, body: Body) {
+        if matches!(leg.stage, Stage::Up) && leg.hangup.is_none() {
+            self.send_info(now, id, leg, &body);
+            leg.info = Some((body, Tries::default()));
         }
+    }
+
+    fn send_info(&mut self, now: Instant, id: LegId, leg: &mut Leg, body: &Body) {
         let trunk = leg.trunk.clone();
         let (info, way, branch) = self.request(&mut leg.dialog, &trunk, Method::Info);
         let info = info.body(body.content_type.clone(), body.bytes.clone());
         let octets: Octets = self.authorized(leg, info).octets().into();
         self.begin(now, leg, Purpose::Info(id), &branch, way, &octets);
+    }
+
+    /// An INFO of ours was refused: a challenge of the last one is answered.
+    pub(super) fn info_refused(&mut self, now: Instant, id: LegId, leg: &mut Leg, response: &Message) {
+        let Some((body, mut tries)) = leg.info.take().filter(|_| matches!(leg.stage, Stage::Up)) else {
+            return;
+        };
+        if self.may_answer(leg, response, &mut tries) {
+            self.send_info(now, id, leg, &body);
+            leg.info = Some((body, tries));
+        }
     }
 
     /// Steps of 10 ms within which a change that glared goes again (§14.1).

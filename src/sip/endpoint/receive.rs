@@ -107,7 +107,8 @@ impl Endpoint {
         metrics::sip_request(transport, "in", message.method().label());
         let known = self.transactions.serving(&ServerKey::of(&message));
         let called = || self.called_trunk(hop).filter(|_| known.is_some() || message.to().tag().is_some());
-        let Some(trunk) = self.trunk_of(hop).or_else(called) else {
+        let retired = || self.retired_trunk(hop, &message, known.is_some());
+        let Some(trunk) = self.trunk_of(hop).or_else(called).or_else(retired) else {
             return self.refuse_stranger(now, hop, &message, 403);
         };
         let peer = Peer { hop, trunk };

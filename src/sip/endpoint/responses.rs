@@ -56,7 +56,7 @@ impl Endpoint {
                 self.rings(now, hop, id, leg, number, status, response);
             }
             (Purpose::Invite(_, number), Class::Success) => {
-                self.answered(now, hop, id, leg, number, response)
+                self.answered(now, hop, id, leg, number, response);
             }
             (Purpose::Invite(_, number), Class::Failure) => {
                 self.refused(now, id, leg, (tx, number), status, response);
@@ -66,6 +66,9 @@ impl Endpoint {
             (Purpose::Prack(_, number), Class::Failure) => self.prack_refused(now, id, leg, number, response),
             (Purpose::Reinvite(_) | Purpose::Update(_), _) => {
                 self.change_answered(now, id, leg, tx, status, response);
+            }
+            (Purpose::Info(_), Class::Failure) if matches!(status, 401 | 407) => {
+                self.info_refused(now, id, leg, response);
             }
             (Purpose::Info(_), _) => self.told(now, id, leg, status),
             (Purpose::Bye(_) | Purpose::Prack(..), _)
@@ -185,7 +188,7 @@ impl Endpoint {
         body: Option<&Body>,
     ) -> (super::Way, Octets) {
         let trunk = leg.trunk.clone();
-        let (mut ack, way, _) = self.request_numbered(dialog, &trunk, Method::Ack, owed.seq);
+        let (mut ack, way, _) = self.numbered(dialog, &trunk, Method::Ack, owed.seq);
         for (name, value) in owed.authorization {
             ack = ack.header(name, value);
         }
@@ -209,9 +212,10 @@ impl Endpoint {
         let Some(call) = &mut leg.call else { return };
         let Some(attempt) = call.attempt(number).cloned() else { return };
         let to = response.raw("To").next().unwrap_or_default();
+        let hop = self.transactions.way_of(tx).unwrap_or(attempt.way).hop;
         let ack = self
             .signed(Request::new(Method::Ack, &attempt.uri))
-            .via(attempt.way.hop.transport, &self.sent_by(attempt.way.hop), &attempt.branch)
+            .via(hop.transport, &self.sent_by(hop), &attempt.branch)
             .from(leg.dialog.local())
             .to(&to)
             .call_id(leg.dialog.call_id())

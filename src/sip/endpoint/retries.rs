@@ -8,7 +8,6 @@ use super::leg::Leg;
 use super::{Endpoint, Octets};
 use crate::ids::LegId;
 use crate::sip::auth::Tries;
-use crate::sip::message::header::session_expires::min_se;
 use crate::sip::message::{Message, NameAddr, Request, Scheme, Uri};
 use crate::sip::target::Question;
 use crate::sip::{Ended, Target, Transport, Trunk};
@@ -141,14 +140,9 @@ fn challenged(leg: &mut Leg, response: &Message) -> bool {
 
 /// 422: the session is asked for as long as the refusal wants it, in both fields (RFC 4028 §7.4).
 fn lengthened(leg: &mut Leg, response: &Message) -> bool {
-    let Some(call) = &mut leg.call else { return false };
-    let (Some((expires, least)), Some(wanted)) = (call.session, min_se(response)) else { return false };
-    if wanted <= least || call.lengthened >= LENGTHENINGS {
-        return false;
-    }
+    let Some(call) = leg.call.as_mut().filter(|call| call.lengthened < LENGTHENINGS) else { return false };
     call.lengthened += 1;
-    call.session = Some((expires.max(wanted), wanted));
-    true
+    leg.session.raise(response)
 }
 
 /// `q` of a Contact in thousandths; without one, 1.

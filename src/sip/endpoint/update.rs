@@ -7,6 +7,7 @@ use super::Endpoint;
 use super::authored::{ALLOW, SUPPORTED};
 use super::inside::body_of;
 use super::leg::{Asked, Exchange, Leg, Reoffer, Stage, TRYING_AFTER};
+use super::modify::Change;
 use super::outside::{Denial, judge_body};
 use super::receive::Peer;
 use crate::ids::LegId;
@@ -20,8 +21,8 @@ impl Endpoint {
         if matches!(leg.stage, Stage::Offered(_)) || leg.reoffer.is_some() {
             return Err(self.later("reinvite_pending"));
         }
-        let ours_is_open = leg.change.as_ref().is_some_and(|change| change.is_open());
-        if matches!(leg.stage, Stage::Calling) || leg.wait.is_some() || leg.hangup.is_some() || ours_is_open {
+        let ours_is_open = leg.change.as_ref().is_some_and(Change::is_open);
+        if !leg.is_at_rest() || ours_is_open {
             return Err(Denial::new(491, "reinvite_pending"));
         }
         judge_body(request)?;
@@ -34,7 +35,7 @@ impl Endpoint {
         if leg.reoffer.is_some() {
             return Err(self.later("offer_pending"));
         }
-        let ours_is_open = leg.change.as_ref().is_some_and(|change| change.is_open());
+        let ours_is_open = leg.change.as_ref().is_some_and(Change::is_open);
         if ours_is_open || leg.hangup.is_some() || leg.wait.as_ref().is_some_and(|wait| wait.offers) {
             return Err(Denial::new(491, "offer_pending"));
         }
@@ -84,8 +85,9 @@ impl Endpoint {
             self.reoffered(now, peer, id, leg, request);
             return None;
         }
-        if !matches!(leg.stage, Stage::Calling) {
-            leg.dialog.refresh_target(&request);
+        match leg.stage {
+            Stage::Calling => leg.refresh_early(&request),
+            _ => leg.dialog.refresh_target(&request),
         }
         let mut headers = vec![
             ("Contact", self.contact_of(leg)),

@@ -103,6 +103,11 @@ impl Connections {
         }
     }
 
+    /// New connections keep to these.
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// The connection's ends, while it is open.
     pub(super) fn hop(&mut self, id: u64) -> Option<Hop> {
         let connection = self.table.get_mut(&id)?;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::JoinSet;
@@ -15,7 +15,7 @@ use super::connections::{Comer, Connections};
 use super::lookup::{self, Lookups};
 use super::resolve::Facing;
 use super::stream::{self, FromStream};
-use super::udp::Datagrams;
+use super::udp::{Datagrams, Queue, Received};
 use super::{Sockets, Trace, Traced};
 use crate::sip::endpoint::{Endpoint, Input, Output};
 use crate::sip::hop::{Hop, Way};
@@ -26,6 +26,8 @@ use crate::telemetry::metrics;
 
 /// Datagrams taken before timers, connections and commands have their turn.
 const BURST: usize = 32;
+/// News of places out of reach that are taken at once.
+const ERRORS: usize = 8;
 /// Things connections may have said that were not heard yet.
 const STREAM_QUEUE: usize = 256;
 /// How often the fill of the tables is measured.
@@ -54,8 +56,18 @@ pub async fn drive(
     let connections = Connections::new(tell, sockets.dscp, sockets.limits, sockets.tls);
     let (facing, listeners) = (Facing::default(), HashMap::new());
     let lookups = Lookups::new(sockets.nameservers);
-    let mut shell =
-        Shell { endpoint, udp: sockets.udp, connections, facing, lookups, listeners, events, trace, next: 0 };
+    let mut shell = Shell {
+        endpoint,
+        udp: sockets.udp,
+        queue: Queue::new(Instant::now(), SystemTime::now()),
+        connections,
+        facing,
+        lookups,
+        listeners,
+        events,
+        trace,
+        next: 0,
+    };
     for listen in listening {
         shell.endpoint.listens_on(listen.transport, listen.addr);
         shell.listeners.entry((listen.transport, listen.addr.is_ipv4())).or_insert(listen.addr);
@@ -77,12 +89,13 @@ pub async fn drive(
         }
         let wake = shell.endpoint.poll_timeout().unwrap_or(now + NEVER).min(ending.unwrap_or(now + NEVER));
         if wake <= now {
+            shell.unreachable(now); // before anything is sent there again
             shell.step(now, Input::Timeout);
             continue;
         }
         tokio::select! {
-            (which, count, from) = receive(&shell.udp, shell.next, &mut buffer) => {
-                shell.datagrams(which, count, from, &mut buffer).await;
+            (which, received) = receive(&shell.udp, shell.next, &mut buffer) => {
+                shell.datagrams(which, received, &mut buffer).await;
             }
             Some(said) = streams.recv() => shell.stream(said),
             () = shell.lookups.answered() => shell.answer(Instant::now()),
@@ -96,13 +109,13 @@ pub async fn drive(
 }
 
 /// The next datagram of any socket, beginning with `first`; never, where there is no socket.
-async fn receive(udp: &[Datagrams], first: usize, buffer: &mut [u8]) -> (usize, usize, SocketAddr) {
+async fn receive(udp: &[Datagrams], first: usize, buffer: &mut [u8]) -> (usize, Received) {
     poll_fn(|cx| {
         for turn in 0..udp.len() {
             let which = (first + turn) % udp.len();
             let Some(socket) = udp.get(which) else { continue };
-            if let Poll::Ready((count, from)) = socket.poll_receive(cx, buffer) {
-                return Poll::Ready((which, count, from));
+            if let Poll::Ready(received) = socket.poll_receive(cx, buffer) {
+                return Poll::Ready((which, received));
             }
         }
         Poll::Pending
@@ -114,6 +127,7 @@ async fn receive(udp: &[Datagrams], first: usize, buffer: &mut [u8]) -> (usize, 
 struct Shell<E> {
     endpoint: Endpoint,
     udp: Vec<Datagrams>,
+    queue: Queue,
     connections: Connections,
     facing: Facing,
     lookups: Lookups,
@@ -131,6 +145,16 @@ impl<E: FnMut(Event) + Send> Shell<E> {
         self.endpoint.handle(now, input);
         self.drain(now);
         self.answer(now);
+    }
+
+    /// What ICMP said.
+    fn unreachable(&mut self, now: Instant) {
+        for which in 0..self.udp.len() {
+            for _ in 0..ERRORS {
+                let Some(place) = self.udp.get(which).and_then(Datagrams::unreachable) else { break };
+                self.step(now, Input::Unreachable(place));
+            }
+        }
     }
 
     /// Answers to what the endpoint asked, as far as they are there.
@@ -170,15 +194,9 @@ impl<E: FnMut(Event) + Send> Shell<E> {
     }
 
     /// The datagram that came, and those that wait behind it.
-    async fn datagrams(
-        &mut self,
-        mut which: usize,
-        mut count: usize,
-        mut from: SocketAddr,
-        buffer: &mut [u8],
-    ) {
+    async fn datagrams(&mut self, mut which: usize, mut received: Received, buffer: &mut [u8]) {
         for left in (0..BURST).rev() {
-            self.datagram(which, from, buffer.get(..count).unwrap_or_default());
+            self.datagram(which, received, buffer.get(..received.count).unwrap_or_default());
             self.next = (which + 1) % self.udp.len().max(1);
             if left == 0 {
                 return; // what would be taken now had no one to hear it
@@ -187,28 +205,29 @@ impl<E: FnMut(Event) + Send> Shell<E> {
                 let found = (0..self.udp.len()).find_map(|turn| {
                     let which = (self.next + turn) % self.udp.len();
                     match self.udp.get(which)?.poll_receive(cx, buffer) {
-                        Poll::Ready((count, from)) => Some((which, count, from)),
+                        Poll::Ready(received) => Some((which, received)),
                         Poll::Pending => None,
                     }
                 });
                 Poll::Ready(found)
             });
             match more.await {
-                Some(next) => (which, count, from) = next,
+                Some(next) => (which, received) = next,
                 None => return,
             }
         }
     }
 
-    fn datagram(&mut self, which: usize, remote: SocketAddr, bytes: &[u8]) {
+    fn datagram(&mut self, which: usize, received: Received, bytes: &[u8]) {
         let Some(listener) = self.udp.get(which).map(Datagrams::local) else { return };
-        let now = Instant::now();
+        let (now, remote) = (Instant::now(), received.from);
+        let waited = self.queue.waited(now, SystemTime::now(), received.stamp);
         // A stranger learns no address of ours, and costs no look at the routes.
         let known = self.endpoint.knows(Transport::Udp, remote);
         let local = if known { self.facing.local(listener, remote.ip()) } else { Some(listener) };
         let Some(local) = local else { return metrics::sip_dropped("udp", "no_way_back") };
         self.traced(false, Hop { transport: Transport::Udp, local, remote }, bytes, now);
-        self.step(now, Input::Datagram { local, remote, bytes });
+        self.step(now, Input::Waited { local, remote, bytes, waited });
     }
 
     fn stream(&mut self, said: FromStream) {
@@ -243,6 +262,9 @@ impl<E: FnMut(Event) + Send> Shell<E> {
     }
 
     fn command(&mut self, command: Command) {
+        if let Command::Reload(reload) = &command {
+            self.connections.set_limits(reload.limits);
+        }
         let local = match &command {
             Command::Dial(dial) => match dial.to {
                 Destination::Address(to, transport) => {

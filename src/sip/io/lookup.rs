@@ -55,6 +55,9 @@ pub(super) struct Service {
 /// What was found, or why not.
 pub(super) type Looked = Result<Vec<Service>, Unresolved>;
 
+/// The same with how long it holds.
+type Fresh = Result<(Vec<Service>, Duration), Unresolved>;
+
 /// Everything that is looked up.
 #[derive(Default)]
 pub(super) struct Lookups {
@@ -62,7 +65,7 @@ pub(super) struct Lookups {
     nameservers: Vec<SocketAddr>,
     resolver: Option<(TokioResolver, Instant)>,
     remembered: Remembered,
-    under_way: JoinSet<(Question, Result<(Vec<Service>, Duration), Unresolved>)>,
+    under_way: JoinSet<(Question, Fresh)>,
     ready: VecDeque<(Question, Looked)>,
 }
 
@@ -233,12 +236,7 @@ impl Remembered {
     }
 
     /// Keeps an answer and gives back what it is worth: where the name servers are silent, what they said before.
-    fn keep(
-        &mut self,
-        now: Instant,
-        question: Question,
-        looked: Result<(Vec<Service>, Duration), Unresolved>,
-    ) -> Looked {
+    fn keep(&mut self, now: Instant, question: Question, looked: Fresh) -> Looked {
         let before = self.0.get(&question);
         let (looked, until) = match (looked, before) {
             (Ok((services, ttl)), _) => (Ok(services), now + ttl.clamp(TTL.0, TTL.1)),

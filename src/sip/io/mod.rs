@@ -17,6 +17,7 @@ mod stream;
 mod tests;
 mod tls;
 mod udp;
+mod unreachable;
 
 use std::fmt;
 use std::io;

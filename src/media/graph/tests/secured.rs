@@ -297,7 +297,6 @@ fn rtcp_of_any_content_ends_nothing() {
     assert_eq!(world.close().packets_in, 5);
 }
 
-/// Two packets of audio a peer under key 2 sends, and a report of it.
 #[test]
 fn a_call_under_srtp_is_one_that_only_the_keys_can_read() {
     let mut world = World::alone(RtpSpec { srtp: srtp(1, 2), ..spec() });
@@ -460,4 +459,24 @@ fn a_key_as_event_and_as_tone_is_told_once() {
     world.talk(600, SILENCE);
     sing(&mut world, '5', 4);
     assert_eq!(world.keys(), "55");
+}
+
+#[test]
+fn loss_lowers_the_rating_and_loss_in_runs_lowers_it_more() {
+    let rated = |lost: fn(u32) -> bool| {
+        let mut world = World::alone(spec());
+        for n in 0..1000 {
+            if lost(n) {
+                world.seq = world.seq.wrapping_add(1);
+                world.timestamp = world.timestamp.wrapping_add(160);
+            } else {
+                world.say(&[0x80; 160]);
+            }
+            world.pass(20);
+        }
+        world.close().mos_in.expect("heard")
+    };
+    let clean = rated(|_| false);
+    let (single, runs) = (rated(|n| n % 20 == 7), rated(|n| n % 100 > 94));
+    assert!(clean > 4.35 && single < clean - 0.3 && runs < single - 0.2, "{clean} {single} {runs}");
 }

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::ids::{Entropy, LegId};
 use crate::sip::endpoint::{Endpoint, Input, Output};
+use crate::sip::hop::Hop;
 use crate::sip::message::{Framing, Message};
-use crate::sip::target::Question;
+use crate::sip::target::{Question, Service, Unresolved};
 use crate::sip::{Body, Command, Config, Ended, Event, Load, Target, Transport, Trunk};
 
 pub(super) const US: &str = "192.0.2.1:5060";
@@ -22,6 +23,7 @@ pub(super) fn trunk() -> Trunk {
         peers: vec!["192.0.2.0/24".parse().unwrap()],
         targets: vec![Target::address("203.0.113.5".parse().unwrap())],
         transports: vec![Transport::Udp, Transport::Tcp],
+        options_ping: Duration::ZERO,
         ..Trunk::new("")
     }
 }
@@ -35,6 +37,8 @@ pub(super) struct Bench {
     pub(super) events: Vec<Event>,
     /// What was asked of the system and not answered yet.
     pub(super) asked: Vec<Question>,
+    /// Addresses are answered at once.
+    pub(super) answers: bool,
 }
 
 impl Bench {
@@ -53,10 +57,11 @@ impl Bench {
             raw: Vec::new(),
             events: Vec::new(),
             asked: Vec::new(),
+            answers: true,
         }
     }
 
-    fn input(&mut self, input: Input<'_>) {
+    pub(super) fn input(&mut self, input: Input<'_>) {
         self.endpoint.handle(self.now, input);
         while let Some(output) = self.endpoint.poll_output() {
             match output {
@@ -69,6 +74,39 @@ impl Bench {
                 Output::Close(_) => {}
             }
         }
+        self.answer_addresses();
+    }
+
+    /// What was asked is answered: places by priority, or none.
+    pub(super) fn found(&mut self, places: Option<&[(u16, &[&str])]>) {
+        let question = self.asked.remove(0);
+        let hop = |place: &&str| Hop { transport: Transport::Udp, local: addr(US), remote: addr(place) };
+        let service = |(priority, places): &(u16, &[&str])| Service {
+            priority: *priority,
+            weight: 0,
+            hops: places.iter().map(hop).collect(),
+        };
+        let found = places.map(|places| places.iter().map(service).collect());
+        self.input(Input::Resolved { question, found: found.ok_or(Unresolved::NoAddress) });
+    }
+
+    /// Addresses are their own answers, as with the real shell.
+    fn answer_addresses(&mut self) {
+        while self.answers && self.asked.first().is_some_and(|question| question.ip().is_some()) {
+            let (ip, port) = (self.asked[0].ip().unwrap(), self.asked[0].port.unwrap_or(5060));
+            let place = SocketAddr::new(ip, port).to_string();
+            self.found(Some(&[(0, &[place.as_str()])]));
+        }
+    }
+
+    /// ICMP says so.
+    pub(super) fn unreachable(&mut self, remote: &str) {
+        self.input(Input::Unreachable(addr(remote)));
+    }
+
+    /// Nothing can be sent there.
+    pub(super) fn fail(&mut self, remote: &str) {
+        self.input(Input::Failed(Hop { transport: Transport::Udp, local: addr(US), remote: addr(remote) }));
     }
 
     pub(super) fn from(&mut self, source: &str, text: &str) {

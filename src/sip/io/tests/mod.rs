@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+mod dns;
 mod tls;
 
 use super::{Limits, Listen, Sockets, Tls, Trace, drive};
@@ -38,6 +39,11 @@ impl Node {
     }
 
     fn start_with(tls: Option<Tls>, limits: Limits, trunk: Trunk) -> Self {
+        Self::start_at(tls, limits, trunk, Vec::new())
+    }
+
+    /// Names are looked up there.
+    fn start_at(tls: Option<Tls>, limits: Limits, trunk: Trunk, nameservers: Vec<SocketAddr>) -> Self {
         let transports: &[_] = match tls {
             None => &[Transport::Udp, Transport::Tcp],
             Some(_) => &[Transport::Udp, Transport::Tcp, Transport::Tls],
@@ -46,6 +52,7 @@ impl Node {
         let listen: Vec<_> = transports.iter().map(|&transport| Listen { transport, addr }).collect();
         let mut sockets = Sockets::bind_with(&listen, tls).unwrap();
         sockets.set_limits(limits);
+        sockets.set_nameservers(nameservers);
         let port = |transport| {
             let addrs = sockets.local_addrs();
             let bound = addrs.iter().find(|listen| listen.transport == transport);
@@ -206,6 +213,20 @@ async fn every_datagram_of_a_burst_is_heard() {
         assert_eq!(answer.status(), Some(200));
         heard.insert(answer.cseq());
     }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn an_invite_that_lay_too_long_in_the_queue_is_dropped_and_what_comes_in_time_is_not() {
+    let mut node = Node::start();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let via = format!("UDP {}", socket.local_addr().unwrap());
+    socket.send_to(request("INVITE", &via, "", 1).as_bytes(), node.udp).unwrap();
+    std::thread::sleep(Duration::from_millis(600)); // the node shares this thread: it cannot run
+    socket.send_to(request("INVITE", &via, "", 2).as_bytes(), node.udp).unwrap();
+    let Event::Incoming(incoming) = node.event().await else { panic!("no call") };
+    assert_eq!(incoming.invite.cseq(), 2);
+    node.command(Command::Hangup { leg: incoming.leg, reason: None }).await;
     node.stop().await;
 }
 

@@ -1,11 +1,14 @@
 //! Transactions of our requests.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{Client, ClientMachine, Fired, Purpose, Transactions, TxId};
+use super::{Client, ClientMachine, Fallback, Fired, Purpose, Transactions, TxId};
+use crate::sip::Transport;
 use crate::sip::hop::{Hop, Way};
 use crate::sip::transaction::client_invite::{self, ClientInvite};
 use crate::sip::transaction::client_other::{self, ClientOther};
+use crate::sip::transaction::timer::earliest;
 use crate::sip::transaction::{Class, ClientKey, Octets, Send};
 
 impl Transactions {
@@ -19,23 +22,51 @@ impl Transactions {
         request: Octets,
     ) -> TxId {
         let id = self.next();
+        let machine = self.machine(now, purpose, way, request);
+        self.by_response.insert(key.clone(), id);
+        self.clients.insert(id, Client { machine, way, purpose, key, fallback: None });
+        self.settle_client(id);
+        id
+    }
+
+    fn machine(&self, now: Instant, purpose: Purpose, way: Way, request: Octets) -> ClientMachine {
         let stream = way.hop.transport.is_stream();
-        let machine = match purpose {
+        match purpose {
             Purpose::Invite(..) | Purpose::Reinvite(_) => {
                 ClientMachine::Invite(ClientInvite::new(now, self.timers, stream, request))
             }
             Purpose::Cancel(_)
             | Purpose::Bye(_)
             | Purpose::ByeFork(_)
+            | Purpose::Prack(..)
             | Purpose::Update(_)
             | Purpose::Info(_)
-            | Purpose::Prack(..)
             | Purpose::Ping(_) => ClientMachine::Other(ClientOther::new(now, self.timers, stream, request)),
-        };
-        self.by_response.insert(key.clone(), id);
-        self.clients.insert(id, Client { machine, way, purpose, key });
-        self.settle_client(id);
-        id
+        }
+    }
+
+    /// Should nothing have come back at `at`, or its connection fail before, the request goes this way.
+    pub(crate) fn fall_back(&mut self, at: Instant, id: TxId, way: Way, octets: Octets) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.fallback = Some(Fallback { at, way, octets });
+        }
+        self.rearm_client(id);
+    }
+
+    /// The request goes the other way now; nothing when it has none, or something came back.
+    pub(crate) fn by_udp(&mut self, now: Instant, id: TxId) -> Option<(Way, Send)> {
+        let client = self.clients.get_mut(&id)?;
+        let (Fallback { way, octets, .. }, purpose) = (client.fallback.take()?, client.purpose);
+        let machine = self.machine(now, purpose, way, octets.clone());
+        let client = self.clients.get_mut(&id)?;
+        (client.machine, client.way) = (machine, way);
+        self.rearm_client(id);
+        Some((way, Send::First(octets)))
+    }
+
+    /// Which way a request of ours went.
+    pub(crate) fn way_of(&self, id: TxId) -> Option<Way> {
+        self.clients.get(&id).map(|client| client.way)
     }
 
     /// The request of ours that a response answers.
@@ -49,6 +80,7 @@ impl Transactions {
         let class = Class::of(status);
         let Some(client) = self.clients.get_mut(&id) else { return (None, false) };
         let way = client.way;
+        client.fallback = None;
         let outcome = match &mut client.machine {
             ClientMachine::Invite(tx) => match tx.handle(now, client_invite::Input::Response(class)) {
                 Some(client_invite::Output::Send(send)) => (Some((way, send)), false),
@@ -98,6 +130,15 @@ impl Transactions {
         found
     }
 
+    /// The requests of ours that went there as datagrams and have no final answer.
+    pub(crate) fn unanswered_at(&self, place: SocketAddr) -> Vec<Purpose> {
+        let there = |way: Way| way.hop.transport == Transport::Udp && way.hop.remote == place;
+        let open = self.clients.iter().filter(|(_, client)| there(client.way) && !client.is_settled());
+        let mut found: Vec<_> = open.map(|(id, client)| (*id, client.purpose)).collect();
+        found.sort_by_key(|(id, _)| *id);
+        found.into_iter().map(|(_, purpose)| purpose).collect()
+    }
+
     /// Whether the transaction of a request of ours has ended; forgets it if so.
     pub(crate) fn settle_client(&mut self, id: TxId) -> bool {
         let Some(client) = self.clients.get(&id) else { return true };
@@ -115,11 +156,15 @@ impl Transactions {
                 ClientMachine::Invite(tx) => tx.poll_timeout(),
                 ClientMachine::Other(tx) => tx.poll_timeout(),
             };
-            self.deadlines.arm(id, deadline);
+            let fallback = client.fallback.as_ref().map(|fallback| fallback.at);
+            self.deadlines.arm(id, earliest([deadline, fallback]));
         }
     }
 
     pub(super) fn fire_client(&mut self, now: Instant, id: TxId) -> Option<Fired> {
+        if self.clients.get(&id)?.fallback.as_ref().is_some_and(|fallback| fallback.at <= now) {
+            return self.by_udp(now, id).map(|(way, send)| Fired::Send(way, send));
+        }
         let client = self.clients.get_mut(&id)?;
         let (way, purpose) = (client.way, client.purpose);
         let fired = match &mut client.machine {

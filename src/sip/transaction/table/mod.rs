@@ -10,7 +10,7 @@ use super::client_invite::ClientInvite;
 use super::client_other::ClientOther;
 use super::server_invite::ServerInvite;
 use super::server_other::ServerOther;
-use super::{ClientKey, Deadlines, MergeKey, Send, ServerKey, Timers};
+use super::{ClientKey, Deadlines, MergeKey, Octets, Send, ServerKey, Timers};
 use crate::ids::LegId;
 use crate::sip::hop::Way;
 
@@ -94,6 +94,15 @@ struct Client {
     way: Way,
     purpose: Purpose,
     key: ClientKey,
+    fallback: Option<Fallback>,
+}
+
+/// A request that goes by a stream because it is too big for a datagram: how it goes if nothing comes back.
+#[derive(Debug)]
+struct Fallback {
+    at: Instant,
+    way: Way,
+    octets: Octets,
 }
 
 #[derive(Debug)]
