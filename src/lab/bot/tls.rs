@@ -53,6 +53,18 @@ impl Certificate {
         std::fs::write(path, &self.pem)
     }
 
+    /// Writes the key to a file.
+    ///
+    /// # Errors
+    /// What the system says of the file.
+    pub fn write_key(&self, path: &Path) -> Result<()> {
+        let text = base64_simd::STANDARD.encode_to_string(&self.key);
+        let lines: Vec<String> =
+            text.as_bytes().chunks(64).map(|l| String::from_utf8_lossy(l).into_owned()).collect();
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"));
+        std::fs::write(path, pem)
+    }
+
     pub(super) fn acceptor(&self) -> Result<TlsAcceptor> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()));
