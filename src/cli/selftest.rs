@@ -266,7 +266,7 @@ fn configuration(folder: &Path, quick: &str, slow: &str) -> String {
          [sip]\nlisten = [\"udp://127.0.0.1:0\", \"tcp://127.0.0.1:0\", \"tls://127.0.0.1:0\"]\n\
          [sip.tls]\ncertificate = {certificate:?}\nkey = {key:?}\n\
          [http]\nlisten = [\"127.0.0.1:0\"]\n\
-         [media]\nbind = \"127.0.0.1\"\n[limits]\ncalls = 200\n\
+         [media]\nbind = \"127.0.0.1\"\n[limits]\ncalls = 200\ncpu_percent = 0\n\
          [[trunk]]\nname = \"selftest\"\npeers = [\"127.0.0.1\"]\naccount = \"{ACCOUNT}\"\n\
          transports = [\"udp\", \"tcp\", \"tls\"]\nsrtp = \"optional\"\n\
          [[route]]\nto = \"{SLOW}*\"\nbot = \"{slow}\"\n\
