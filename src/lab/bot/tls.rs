@@ -53,6 +53,11 @@ impl Certificate {
         std::fs::write(path, &self.pem)
     }
 
+    /// Chain and key, for whoever serves with them.
+    pub fn pair(&self) -> (Vec<rustls::pki_types::CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        (vec![self.der.clone()], PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone())))
+    }
+
     /// Writes the key to a file.
     ///
     /// # Errors
@@ -67,10 +72,10 @@ impl Certificate {
 
     pub(super) fn acceptor(&self) -> Result<TlsAcceptor> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()));
+        let (chain, key) = self.pair();
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .and_then(|b| b.with_no_client_auth().with_single_cert(vec![self.der.clone()], key));
+            .and_then(|b| b.with_no_client_auth().with_single_cert(chain, key));
         Ok(TlsAcceptor::from(Arc::new(config.map_err(Error::other)?)))
     }
 }
