@@ -10,7 +10,7 @@ use streamkit::lab::bot::{Bot, Script};
 use streamkit::sip::{Load, Transport};
 use tokio::time::sleep;
 
-use crate::kit::{Held, Node, Wanted, alone, bot, eventually};
+use crate::kit::{Held, Identity, Node, Wanted, alone, bot, eventually};
 use crate::line::{Line, Said};
 
 /// Short, so that what absorbs retransmissions is gone soon after the last message.
@@ -172,9 +172,10 @@ async fn every_vector_over(transport: Transport) {
 
 fn wanted(echo: &Bot) -> Wanted {
     // The answers to messages of other hosts come back to us; without it they go to the port of their Via.
-    let trunk = "force_rport = true";
+    let trunk = "force_rport = true\ntransports = [\"udp\", \"tcp\", \"tls\"]";
     let tables = format!("[[route]]\ntrunk = \"pbx\"\nto = \"*\"\nbot = {:?}\n", echo.url("/media"));
-    Wanted { trunk, tables, t1: Some(T1), ..Wanted::leading_to(echo, "/media") }
+    let tls = Some(Identity::new());
+    Wanted { trunk, tables, tls, t1: Some(T1), ..Wanted::leading_to(echo, "/media") }
 }
 
 async fn nothing_is_left(node: Node, echo: &Bot, calls: usize, before: Held) {
@@ -194,4 +195,9 @@ fn every_vector_over_udp_has_its_outcome_and_leaves_nothing() {
 #[test]
 fn every_vector_over_tcp_has_its_outcome_and_leaves_nothing() {
     alone(every_vector_over(Transport::Tcp));
+}
+
+#[test]
+fn every_vector_over_tls_has_its_outcome_and_leaves_nothing() {
+    alone(every_vector_over(Transport::Tls));
 }
