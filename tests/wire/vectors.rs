@@ -131,7 +131,7 @@ async fn call(line: &mut Line, answer: &Said, late: bool) {
 
 async fn every_vector_over(transport: Transport) {
     let echo = bot(Script::echo()).await;
-    let node = Node::start(&wanted(&echo)).await;
+    let node = Node::start(&wanted(&echo, transport)).await;
     let before = Held::settled().await;
     let equipment: BTreeMap<_, _> =
         EQUIPMENT.into_iter().map(|(file, status, audio)| (file, (status, audio))).collect();
@@ -170,11 +170,13 @@ async fn every_vector_over(transport: Transport) {
     nothing_is_left(node, &echo, calls, before).await;
 }
 
-fn wanted(echo: &Bot) -> Wanted {
+fn wanted(echo: &Bot, transport: Transport) -> Wanted {
     // The answers to messages of other hosts come back to us; without it they go to the port of their Via.
-    let trunk = "force_rport = true\ntransports = [\"udp\", \"tcp\", \"tls\"]";
+    let udp_and_tcp = "force_rport = true";
+    let all = "force_rport = true\ntransports = [\"udp\", \"tcp\", \"tls\"]";
+    let over_tls = transport == Transport::Tls;
+    let (trunk, tls) = if over_tls { (all, Some(Identity::new())) } else { (udp_and_tcp, None) };
     let tables = format!("[[route]]\ntrunk = \"pbx\"\nto = \"*\"\nbot = {:?}\n", echo.url("/media"));
-    let tls = Some(Identity::new());
     Wanted { trunk, tables, tls, t1: Some(T1), ..Wanted::leading_to(echo, "/media") }
 }
 
