@@ -43,7 +43,7 @@ fn config(wanted: &Wanted) -> Result<Config, String> {
         "[node]\nname = \"demo\"\nstate_dir = {state}\nrun_dir = {state}\n\
          [sip]\nlisten = [\"udp://127.0.0.1:0\", \"tcp://127.0.0.1:0\"]\n\
          [http]\nlisten = [\"127.0.0.1:0\"]\n\
-         [media]\nbind = \"127.0.0.1\"\n[limits]\ncalls = 10\n\
+         [media]\nbind = \"127.0.0.1\"\n[limits]\ncalls = 10\ncpu_percent = 0\n\
          [stream]\nca_file = {ca}\n\
          [[trunk]]\nname = \"demo\"\npeers = [\"127.0.0.1\"]\naccount = {account}\n\
          [[route]]\ntrunk = \"demo\"\nbot = {bot}\n",

@@ -253,7 +253,7 @@ fn configuration(folder: &Path, quick: &str, slow: &str) -> String {
         "[node]\nname = \"selftest\"\nstate_dir = {folder:?}\nrun_dir = {folder:?}\n\
          [sip]\nlisten = [\"udp://127.0.0.1:0\", \"tcp://127.0.0.1:0\"]\n\
          [http]\nlisten = [\"127.0.0.1:0\"]\n\
-         [media]\nbind = \"127.0.0.1\"\n[limits]\ncalls = 200\n\
+         [media]\nbind = \"127.0.0.1\"\n[limits]\ncalls = 200\ncpu_percent = 0\n\
          [[trunk]]\nname = \"selftest\"\npeers = [\"127.0.0.1\"]\naccount = \"{ACCOUNT}\"\n\
          [[route]]\nto = \"{SLOW}*\"\nbot = \"{slow}\"\n\
          [[route]]\nbot = \"{quick}\"\n"

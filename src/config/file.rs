@@ -130,6 +130,8 @@ pub(super) struct Limits {
     /// Answers to one stranger in 10 s, and to all in a second (reliability R-22).
     pub(super) stranger_answers: (usize, usize),
     pub(super) connections: Streams,
+    /// Of all cores; 0: no mark.
+    pub(super) cpu_percent: u8,
 }
 
 /// `[limits]`: what is written must fit this machine; the default is made to fit.
@@ -172,6 +174,7 @@ pub(super) fn limits(mut limits: Section<'_>, ports: &RangeInclusive<u16>) -> Li
             limits.within("strangers_per_second", 200, 0..=10_000),
         ),
         connections: connections(&mut limits),
+        cpu_percent: limits.within("cpu_percent", 90, 0..=100),
     };
     limits.done();
     read

@@ -53,6 +53,8 @@ pub struct Config {
     pub sip_dscp: u8,
     /// How many SIP connections there may be, and for how long.
     pub sip_limits: Limits,
+    /// Processor time of this process, percent of all cores, from which on new calls get 503; 0: none is refused for it.
+    pub cpu_percent: u8,
     /// Certificates of SIP; absent: there is no TLS.
     pub sip_tls: Option<TlsFiles>,
     /// What signalling keeps to, trunks included.
@@ -186,6 +188,7 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
         node,
         listen: sip.listen,
         sip_dscp: sip.dscp,
+        cpu_percent: limits.cpu_percent,
         sip_limits: Limits {
             idle: sip.limits.idle,
             stranger_idle: sip.limits.stranger_idle,

@@ -122,7 +122,13 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
     for (what, changed) in [
         ("routes", differ(&old.call.routes, &new.call.routes)),
         ("accounts", limits.0.account_streams != limits.1.account_streams),
-        ("limits", differ_but_accounts(limits) || sip(&old.sip) != sip(&new.sip) || connections),
+        (
+            "limits",
+            differ_but_accounts(limits)
+                || sip(&old.sip) != sip(&new.sip)
+                || connections
+                || old.cpu_percent != new.cpu_percent,
+        ),
         ("sip.strangers", old.sip.strangers != new.sip.strangers),
         ("sip.user_agent", old.sip.user_agent != new.sip.user_agent),
         ("sip.tls", old.sip_tls != new.sip_tls),

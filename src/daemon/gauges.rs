@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+use nix::sys::resource::{UsageWho, getrusage};
+
 use super::cores::Cores;
+use super::overload::{Overload, Used};
 use crate::api::{Live, Node};
 use crate::call;
 use crate::call::admission::{Admission, InUse};
@@ -15,7 +18,7 @@ use crate::media::Engine;
 use crate::route::Target;
 use crate::sip::{self, Gate};
 use crate::stream::BotUrl;
-use crate::telemetry::metrics;
+use crate::telemetry::{metrics, process};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(200);
@@ -30,16 +33,37 @@ pub(super) struct Watched {
     pub(super) engine: Engine,
     pub(super) alive: Arc<AtomicBool>,
     pub(super) cores: Cores,
+    pub(super) overload: Mutex<Overload>,
 }
 
 impl Watched {
-    fn gate(&self, used: &InUse) -> Gate {
+    /// And what it is full of.
+    fn gate(&self, used: &InUse) -> (Gate, &'static str) {
         let few_ports = self.engine.ports_free() <= self.engine.ports_total() / RESERVE;
-        match used {
-            InUse { draining: true, .. } => Gate::Draining,
-            _ if used.all_calls >= used.calls_limit || few_ports => Gate::Full,
-            _ => Gate::Open,
+        let mark = self.overload.lock().unwrap_or_else(PoisonError::into_inner).reached();
+        match (used, mark) {
+            (InUse { draining: true, .. }, _) => (Gate::Draining, "draining"),
+            _ if used.all_calls >= used.calls_limit => (Gate::Full, "calls"),
+            _ if few_ports => (Gate::Full, "media_ports"),
+            (_, Some(mark)) => (Gate::Full, mark.as_str()),
+            (_, None) => (Gate::Open, ""),
         }
+    }
+
+    /// Looks at what the process uses of the machine, once a second.
+    fn look(&self, now: Instant) {
+        let mut overload = self.overload.lock().unwrap_or_else(PoisonError::into_inner);
+        if !overload.is_due(now) {
+            return;
+        }
+        if let Some(used) = used() {
+            overload.look(now, used);
+        }
+    }
+
+    /// From now on this is the mark of processor time.
+    pub(super) fn set_cpu_mark(&self, percent: u8) {
+        *self.overload.lock().unwrap_or_else(PoisonError::into_inner) = Overload::new(percent);
     }
 
     /// From now on these are the bots.
@@ -65,9 +89,9 @@ impl Watched {
 impl Node for Watched {
     fn ready(&self) -> Result<(), String> {
         match self.gate(&self.admission.in_use()) {
-            Gate::Open => Ok(()),
-            Gate::Full => Err("full".to_owned()),
-            Gate::Draining => Err("draining".to_owned()),
+            (Gate::Open, _) => Ok(()),
+            (Gate::Full, what) => Err(format!("full: {what}")),
+            (Gate::Draining, _) => Err("draining".to_owned()),
         }
     }
 
@@ -88,6 +112,19 @@ impl Node for Watched {
             bots: self.bots.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
+}
+
+/// What this process uses; nothing where the system does not tell.
+fn used() -> Option<Used> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    let time = |at: nix::sys::time::TimeVal| {
+        Duration::from_micros(u64::try_from(at.tv_sec() * 1_000_000 + at.tv_usec()).unwrap_or(0))
+    };
+    Some(Used {
+        cpu: time(usage.user_time()) + time(usage.system_time()),
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        descriptors: process::descriptors()?,
+    })
 }
 
 /// Bots of the routes by host.
@@ -111,9 +148,15 @@ pub(super) async fn pulse(
     let mut told = Gate::Open;
     loop {
         let used = watched.admission.in_use();
-        let gate = watched.gate(&used);
+        watched.look(Instant::now());
+        let (gate, what) = watched.gate(&used);
         watched.publish(&used);
         if gate != told && commands.send(sip::Command::Gate(gate)).await.is_ok() {
+            match gate {
+                Gate::Full => tracing::warn!(cause = what, "the node is full: new calls get 503"),
+                Gate::Open => tracing::info!("the node takes calls again"),
+                Gate::Draining => {}
+            }
             told = gate;
         }
         watched.alive.store(!commands.is_closed(), Ordering::Relaxed);

@@ -11,6 +11,7 @@
 
 mod cores;
 mod gauges;
+mod overload;
 mod reload;
 mod serve;
 pub mod signal;
@@ -164,6 +165,7 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
         engine: engine.clone(),
         alive: Arc::clone(&alive),
         cores: cores::Cores::new(Instant::now()),
+        overload: std::sync::Mutex::new(overload::Overload::new(kept.cpu_percent)),
     });
     let http_addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let servers = listeners

@@ -40,6 +40,9 @@ impl Running {
         exposition::install(&config.names);
         self.admission.set_limits(config.call.limits.clone(), super::trunk_limits(&config.call));
         self.watched.set_bots(&config.call);
+        if self.config.cpu_percent != config.cpu_percent {
+            self.watched.set_cpu_mark(config.cpu_percent);
+        }
         // calls first: a trunk that signalling admits is one they know
         self.desk.reload(config.call.clone());
         let reload = Reload { config: config.sip.clone(), limits: config.sip_limits };

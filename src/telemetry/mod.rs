@@ -7,5 +7,5 @@
 pub mod exposition;
 pub mod log;
 pub mod metrics;
-mod process;
+pub(crate) mod process;
 pub mod table;

@@ -45,7 +45,7 @@ pub(super) fn write(text: &mut String) {
 }
 
 /// Open file descriptors, and how many there may be.
-pub(super) fn descriptors() -> Option<(usize, usize)> {
+pub(crate) fn descriptors() -> Option<(usize, usize)> {
     let open = fs::read_dir("/proc/self/fd").ok()?.count();
     let (soft, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).ok()?;
     Some((open, usize::try_from(soft).unwrap_or(usize::MAX)))

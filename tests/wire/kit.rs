@@ -137,7 +137,7 @@ impl Wanted {
             "[node]\nname = \"wire\"\nstate_dir = {state:?}\nrun_dir = {state:?}\n\
              [sip]\nlisten = [\"udp://{host}:0\", \"tcp://{host}:0\"{sip}\n\
              [http]\nlisten = [\"127.0.0.1:0\"]\n\
-             [media]\nbind = \"{bind}\"\n[limits]\ncalls = 50\n\
+             [media]\nbind = \"{bind}\"\n[limits]\ncalls = 50\ncpu_percent = 0\n\
              [stream]\n{ca}{stream}\n\
              [[trunk]]\nname = \"pbx\"\npeers = [\"{peer}\"]\naccount = \"{ACCOUNT}\"\n{trunk}\n\
              {tables}\n[[route]]\ntrunk = \"pbx\"\nto = \"015*\"\nbot = {bot:?}\n",
