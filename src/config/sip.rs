@@ -86,7 +86,7 @@ fn are_streams(one: &Listen, other: &Listen) -> bool {
 fn is_advertised(sip: &Section<'_>, name: &str) -> bool {
     let right = match name.parse::<IpAddr>() {
         Ok(address) => !address.is_unspecified() && !address.is_multicast(),
-        Err(_) => is_host_name(name),
+        Err(_) => is_host_name(name) && !name.contains('_'),
     };
     if !right {
         sip.refuse(
@@ -105,7 +105,7 @@ pub(super) fn is_host_name(name: &str) -> bool {
             && label.len() <= 63
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     };
-    name.len() <= 253 && name.split('.').all(label) && !name.ends_with(|c: char| c == '-' || c == '_')
+    name.len() <= 253 && name.split('.').all(label) && !name.ends_with(['-', '_'])
 }
 
 /// `[sip.tls]`: files that are there, fit together and are valid; `listens`: they are needed.
@@ -157,7 +157,7 @@ fn ending(path: &Path, now: Timestamp) -> Option<String> {
     let left = until.as_second() - now.as_second();
     match left {
         ..=0 => Some(format!("it has expired on {until}: no peer that looks will connect")),
-        ..=SOON => Some(format!("it expires on {until}, in {} days", left / (24 * 3600))),
+        1..=SOON => Some(format!("it expires on {until}, in {} days", left / (24 * 3600))),
         _ => None,
     }
 }

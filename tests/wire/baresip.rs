@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::ear::recognised;
-use crate::kit::{Node, PATIENCE, Wanted, beside, bot, eventually, over};
+use crate::kit::{Identity, Node, PATIENCE, Wanted, beside, bot, eventually, over};
 use crate::{ports, programs};
 
 const HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -49,7 +49,7 @@ struct Baresip {
 }
 
 impl Baresip {
-    async fn start(way: Way, ca: Option<&str>) -> Self {
+    async fn start(way: Way, believed: Option<&Identity>) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let ip = HOST.into();
         // TLS is one above
@@ -59,8 +59,8 @@ impl Baresip {
         let module = |kind: &str, name: &str| format!("{kind} {name}.so\n");
         let modules: String = MODULES.iter().map(|name| module("module", name)).collect();
         let applications: String = APPLICATIONS.iter().map(|name| module("module_app", name)).collect();
-        let cafile = ca.map_or(String::new(), |pem| {
-            fs::write(dir.path().join("ca.pem"), pem).expect("written");
+        let cafile = believed.map_or(String::new(), |identity| {
+            fs::write(dir.path().join("ca.pem"), &identity.certificate).expect("written");
             format!("sip_cafile {folder}/ca.pem\n")
         });
         let config = format!(
@@ -206,8 +206,8 @@ fn script() -> Script {
 }
 
 /// baresip speaks and hears itself, presses keys, holds, resumes, sends back what the bot then says, and hangs up.
-async fn a_call(way: Way, number: &str, node: &Node, echo: &Bot, ca: Option<&str>) {
-    let mut desk = Baresip::start(way, ca).await;
+async fn a_call(way: Way, number: &str, node: &Node, echo: &Bot) {
+    let mut desk = Baresip::start(way, node.tls.as_ref()).await;
     desk.order("dial", &format!("sip:{number}@{}", node.sip(way.transport))).await;
     desk.sees("CALL_ESTABLISHED").await;
     let stream = || {
@@ -250,13 +250,21 @@ async fn a_call(way: Way, number: &str, node: &Node, echo: &Bot, ca: Option<&str
 #[test]
 fn baresip_calls_over_every_transport_and_is_heard_and_hears() {
     let way = |transport, codec, srtp| Way { transport, codec, srtp };
-    let ways = [(way(Transport::Udp, "PCMU", false), "01511"), (way(Transport::Tcp, "PCMA", false), "01512")];
+    let ways = [
+        (way(Transport::Udp, "PCMU", false), "01511"),
+        (way(Transport::Tcp, "PCMA", false), "01512"),
+        (way(Transport::Tls, "PCMA", false), "01513"),
+        (way(Transport::Tls, "PCMU", true), "01514"),
+    ];
     beside(&["baresip"], async {
         let echo = bot(script()).await;
-        let node = Node::start_beside(&Wanted::leading_to(&echo, "/media")).await;
-        join_all(ways.iter().map(|(way, number)| a_call(*way, number, &node, &echo, None))).await;
+        let trunk = "transports = [\"udp\", \"tcp\", \"tls\"]\nsrtp = \"optional\"";
+        let tls = Some(Identity::new());
+        let node = Node::start_beside(&Wanted { trunk, tls, ..Wanted::leading_to(&echo, "/media") }).await;
+        join_all(ways.iter().map(|(way, number)| a_call(*way, number, &node, &echo))).await;
         over(&echo, ways.len()).await;
         for cdr in node.cdrs(ways.len()).await {
+            assert_eq!(cdr["media"]["srtp"], cdr["to"] == "01514", "{cdr:#}");
             assert_eq!((&cdr["end"]["cause"], &cdr["sip"]["code"]), (&"bye".into(), &200.into()), "{cdr:#}");
         }
         node.is_idle().await;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 use streamkit::config::{Config, Surroundings};
 use streamkit::daemon::{self, Onlookers, Running};
@@ -107,8 +108,8 @@ pub(crate) struct Wanted {
     pub(crate) v6: bool,
     /// The trunk is not this machine.
     pub(crate) stranger: bool,
-    /// Further lines of `[sip]`.
-    pub(crate) sip: String,
+    /// Listens for SIP over TLS, too, with this certificate.
+    pub(crate) tls: Option<Identity>,
     /// Further tables: trunks and routes, which come before the route of the bot.
     pub(crate) tables: String,
     /// RFC 3261 T1, shorter than the configuration lets it be: what absorbs retransmissions is soon gone.
@@ -130,10 +131,11 @@ impl Wanted {
         });
         let (host, bind) = if self.v6 { ("[::1]", "::1") } else { ("127.0.0.1", "127.0.0.1") };
         let peer = if self.stranger { "192.0.2.1" } else { bind };
-        let Self { bot, trunk, stream, sip, tables, .. } = self;
+        let sip = self.tls.as_ref().map_or("]".to_owned(), |identity| identity.listen(host, dir));
+        let Self { bot, trunk, stream, tables, .. } = self;
         format!(
             "[node]\nname = \"wire\"\nstate_dir = {state:?}\nrun_dir = {state:?}\n\
-             [sip]\nlisten = [\"udp://{host}:0\", \"tcp://{host}:0\"]\n{sip}\n\
+             [sip]\nlisten = [\"udp://{host}:0\", \"tcp://{host}:0\"{sip}\n\
              [http]\nlisten = [\"127.0.0.1:0\"]\n\
              [media]\nbind = \"{bind}\"\n[limits]\ncalls = 50\ncpu_percent = 0\n\
              [stream]\n{ca}{stream}\n\
@@ -141,6 +143,40 @@ impl Wanted {
              {tables}\n[[route]]\ntrunk = \"pbx\"\nto = \"015*\"\nbot = {bot:?}\n",
             state = dir.path(),
         )
+    }
+}
+
+/// A certificate of loopback with its key, signed by itself.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    /// For whoever is to believe it.
+    pub(crate) certificate: String,
+    /// Its DER form.
+    pub(crate) der: CertificateDer<'static>,
+    key: String,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity")
+    }
+}
+
+impl Identity {
+    /// A new one.
+    pub(crate) fn new() -> Self {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]);
+        let made = made.expect("a certificate");
+        let der = made.cert.der().clone();
+        Self { certificate: made.cert.pem(), der, key: made.signing_key.serialize_pem() }
+    }
+
+    /// The rest of a list of listeners, and where its files are.
+    fn listen(&self, host: &str, dir: &TempDir) -> String {
+        let [certificate, key] = ["sip.pem", "sip.key"].map(|name| dir.path().join(name));
+        fs::write(&certificate, &self.certificate).expect("written");
+        fs::write(&key, &self.key).expect("written");
+        format!(", \"tls://{host}:0\"]\ntls.certificate = {certificate:?}\ntls.key = {key:?}")
     }
 }
 
@@ -171,6 +207,8 @@ pub(crate) struct Node {
     pub(crate) running: Running,
     /// Every `start` as it was written to a bot.
     pub(crate) starts: Arc<Mutex<Vec<Value>>>,
+    /// Its certificate, if it listens for TLS.
+    pub(crate) tls: Option<Identity>,
     ladder: Ladder,
     dir: TempDir,
 }
@@ -210,7 +248,7 @@ impl Node {
         });
         let onlookers = Onlookers { stream: Some(stream), sip: Some(sip) };
         let running = daemon::start(config, onlookers).await.expect("started");
-        let node = Self { running, starts, ladder, dir };
+        let node = Self { running, starts, tls: wanted.tls.clone(), ladder, dir };
         node.is_up().await;
         node
     }

@@ -1,13 +1,17 @@
 //! A line to the daemon on which octets are said as they are, over any transport.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use streamkit::sip::Transport;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
-use crate::kit::{Node, PATIENCE};
+use crate::kit::{Identity, Node, PATIENCE};
 
 /// An open line.
 pub(crate) struct Line {
@@ -49,6 +53,17 @@ impl Said {
     }
 }
 
+/// Believes this certificate alone.
+fn connector(identity: &Identity) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots.add(identity.der.clone()).expect("a certificate");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    TlsConnector::from(Arc::new(
+        config.expect("versions").with_root_certificates(roots).with_no_client_auth(),
+    ))
+}
+
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
@@ -69,7 +84,14 @@ impl Line {
                 let at = stream.local_addr().expect("bound");
                 (Way::Stream(Box::new(stream)), at)
             }
-            Transport::Tls => unreachable!("no test asks for it"),
+            Transport::Tls => {
+                let stream = TcpStream::connect(to).await.expect("connected");
+                let at = stream.local_addr().expect("bound");
+                let identity = node.tls.as_ref().expect("it listens for TLS");
+                let name = ServerName::IpAddress(to.ip().into());
+                let stream = connector(identity).connect(name, stream).await.expect("a handshake");
+                (Way::Stream(Box::new(stream)), at)
+            }
         };
         Self { way, transport, at, pending: Vec::new(), requests: 0 }
     }

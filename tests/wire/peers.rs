@@ -8,6 +8,7 @@
 mod a_minute;
 mod answers;
 mod baresip;
+mod digest;
 mod ear;
 mod kamailio;
 #[allow(dead_code)] // each of the two binaries uses its part

@@ -1,6 +1,5 @@
 //! What a PBX does to us, scenario by scenario: sipp calls, and judges our answers; we judge what became of the call.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -239,35 +238,6 @@ fn calls_come_ten_a_second_and_each_is_heard() {
         }
         exchange.node.is_idle().await;
         exchange.close().await;
-    });
-}
-
-/// A trunk with `digest_users` beside one without: told apart by the address.
-#[test]
-fn a_pbx_proves_who_it_is() {
-    const SECURE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2));
-    beside(&["sipp"], async {
-        let echo = bot(Script::echo()).await;
-        let tables = format!(
-            "[[trunk]]\nname = \"secure\"\npeers = [\"{SECURE}\"]\naccount = \"acme1\"\n\
-             digest_users = [{{ user = \"pbx\", password = \"s3cret\" }}]\n\
-             [[route]]\ntrunk = \"secure\"\nto = \"015*\"\nbot = {:?}\n",
-            echo.url("/media")
-        );
-        let node = Node::start_beside(&Wanted { tables, ..Wanted::leading_to(&echo, "/media") }).await;
-        let known = |name: &'static str, password: &str| {
-            let scene = Scene { from: Some(SECURE), ..Scene::new(name) };
-            scene.with(&["-au", "pbx", "-ap", password])
-        };
-        let to = node.sip(Transport::Udp);
-        known("digest", "s3cret").play(to).succeeds().await;
-        assert_eq!(over(&echo, 1).await.len(), 1);
-        known("digest_wrong", "guess").play(to).succeeds().await;
-        Scene { from: Some(SECURE), ..Scene::new("options") }.play(to).succeeds().await;
-        assert_eq!(over(&echo, 1).await.len(), 1, "no bot is asked for a stranger's sake");
-        node.cdrs(1).await;
-        node.is_idle().await;
-        node.stop().await;
     });
 }
 

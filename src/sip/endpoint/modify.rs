@@ -110,7 +110,8 @@ impl Leg {
         self.learn(response);
         self.session.answered(now, now, response);
         // Without an offer in the INVITE theirs is in the 2xx, and the ACK answers it.
-        self.exchange = if self.exchange == Exchange::Open { Exchange::Theirs } else { Exchange::Done };
+        let offered = self.exchange == Exchange::Open && !response.body().is_empty();
+        self.exchange = if offered { Exchange::Theirs } else { Exchange::Done };
     }
 
     /// A re-INVITE or UPDATE of the peer, or its INVITE, gets a 2xx: what that says of the session timer. A refresh of
@@ -174,8 +175,9 @@ impl Endpoint {
         };
         let trunk = leg.trunk.clone();
         let (request, way, branch) = self.request(&mut leg.dialog, &trunk, method.clone());
+        // No 100rel: what is up does not ring.
         let mut request =
-            request.contact(self.contact_of(leg)).header("Allow", ALLOW).header("Supported", "timer"); // no 100rel: what is up does not ring
+            request.contact(self.contact_of(leg)).header("Allow", ALLOW).header("Supported", "timer");
         for (name, value) in leg.session.ask() {
             request = request.header(name, value);
         }

@@ -12,6 +12,7 @@ mod dialling_targets;
 mod dialogs;
 mod forks;
 mod noise;
+mod ours;
 mod oversize;
 mod pings;
 mod races;

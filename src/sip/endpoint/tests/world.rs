@@ -252,7 +252,7 @@ impl World {
     fn modified(&mut self, end: usize, leg: LegId, result: &Result<Option<Body>, u16>) {
         match (self.changing[end].take(), result) {
             (Some(Some(offer)), Ok(body)) => {
-                assert_eq!(body.as_ref(), Some(&answer(offer)), "another's answer")
+                assert_eq!(body.as_ref(), Some(&answer(offer)), "another's answer");
             }
             (Some(None), Ok(body)) => {
                 let body = body.as_ref().map(|offer| answer(number(offer)));
