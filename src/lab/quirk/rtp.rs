@@ -57,7 +57,8 @@ struct Talk {
     seq: u16,
     timestamp: u32,
     ssrc: u32,
-    events: VecDeque<Event>,
+    /// What is sent in place of audio; the first of a press has a timestamp of its own.
+    events: VecDeque<(bool, Event)>,
     begun: Option<u32>,
 }
 
@@ -136,8 +137,7 @@ impl Line {
     /// Sends these in place of audio, one a packet time.
     pub(super) fn press(&self, events: impl IntoIterator<Item = Event>) {
         let mut talk = self.shared.talk();
-        talk.begun = None;
-        talk.events.extend(events);
+        talk.events.extend(events.into_iter().enumerate().map(|(n, event)| (n == 0, event)));
     }
 
     /// Packets that came since then.
@@ -237,7 +237,8 @@ impl Talk {
         self.timestamp = self.timestamp.wrapping_add(PACKET as u32);
         let ssrc = Ssrc(self.ssrc);
         let written = match self.events.pop_front() {
-            Some(event) => {
+            Some((first, event)) => {
+                self.begun = self.begun.filter(|_| !first);
                 let begun = *self.begun.get_or_insert(timestamp);
                 let timestamp = begun.wrapping_add(event.ahead);
                 let Event { payload_type, marker, payload, .. } = event;

@@ -54,7 +54,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// After the answer to a hold so long nothing more comes.
-const SETTLES: Duration = Duration::from_millis(150);
+const SETTLES: Duration = Duration::from_millis(250);
 /// And then for so long.
 const QUIET: Duration = Duration::from_millis(300);
 /// Audio is back within this: 100 ms of the product's, and what a busy machine takes.
@@ -82,7 +82,7 @@ async fn resumes(stage: &mut Stage, up: &mut Up, ours: Ours) -> Played {
     let theirs = stage.reinvite(up, ours).await?;
     turned(&theirs, "sendrecv")?;
     risen(&before, &theirs, 1)?;
-    if !up.line.hears(since, 3, RESUMES, |_| true).await {
+    if !up.line.hears(since, 3, RESUMES + up.line.late(), |_| true).await {
         let found = format!("{} packets", up.line.since(since).len());
         return Err(Fault::new(format!("RTP within {} ms of the resume", RESUMES.as_millis()), found));
     }
@@ -146,7 +146,7 @@ async fn hold_zero_and_inactive(stage: &mut Stage) -> Played {
     let answer = Ours { connection: None, ..up.ours.answering(&offer) };
     let ack = super::super::call::ack(&mut up.dialog, &invite, Some(answer.turned("sendrecv").text()));
     stage.send(&ack).await?;
-    if !up.line.hears(since, 3, RESUMES, |_| true).await {
+    if !up.line.hears(since, 3, RESUMES + up.line.late(), |_| true).await {
         return Err(Fault::new("RTP after the ACK with our answer", "none"));
     }
     stage.hang_up(up).await

@@ -1,104 +1,11 @@
-//! How each PBX writes: its header fields and their order, its routes, its session description. The shapes are those
-//! of real traces; addresses, numbers and names are ours.
-//!
-//! In every text `{ip}` `{port}` `{t}` are our address and transport, `{caller}` the caller's number, `{host}` the
-//! host that is called, `{id}` a number of this call, `{hex}` one in hexadecimal.
+//! The makes, as their traces show them.
 
-use super::pbx::Pbx;
+use super::Dialect;
 use crate::sip::Transport;
-
-/// How a PBX writes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Dialect {
-    /// Used when the peer takes several.
-    pub(super) transport: Transport,
-    /// Names in their order; those that do not stand here follow.
-    pub(super) order: &'static [&'static str],
-    /// Parameters of our Via, before the branch.
-    pub(super) via: &'static str,
-    /// Before the rest of a branch.
-    pub(super) branch: &'static str,
-    /// Vias below ours, as a proxy leaves them.
-    pub(super) vias: &'static [&'static str],
-    /// Record-Route entries.
-    pub(super) routes: &'static [&'static str],
-    /// From without its tag.
-    pub(super) from: &'static str,
-    /// Tag of From.
-    pub(super) tag: &'static str,
-    /// Call-ID.
-    pub(super) call_id: &'static str,
-    /// First CSeq.
-    pub(super) cseq: u32,
-    /// Contact.
-    pub(super) contact: &'static str,
-    /// Further header fields of an INVITE.
-    pub(super) fields: &'static [(&'static str, &'static str)],
-    /// User-Agent.
-    pub(super) agent: &'static str,
-    /// `application/sdp`: besides, `{c}` is the address of the c= line, `{rtp}` the port, `{version}`, `{dir}`,
-    /// `{events}` the number of telephone-event, `{ptime}` an a=ptime line or nothing, `{rtcp}` the port after `{rtp}`.
-    pub(super) sdp: &'static str,
-    /// Number of telephone-event.
-    pub(super) events: u8,
-    /// a=ptime; 0 is none.
-    pub(super) ptime: u8,
-}
-
-impl Dialect {
-    /// That of this PBX.
-    pub(super) const fn of(pbx: Pbx) -> Self {
-        match pbx {
-            Pbx::Avaya => AVAYA,
-            Pbx::Genesys => GENESYS,
-            Pbx::Cucm => CUCM,
-            Pbx::Cisco => CISCO,
-            Pbx::Asterisk => ASTERISK,
-            Pbx::Freeswitch => FREESWITCH,
-            Pbx::Ameyo => AMEYO,
-            Pbx::Kamailio => KAMAILIO,
-            Pbx::Plain => PLAIN,
-        }
-    }
-}
-
-const USUAL: &[&str] = &[
-    "Via",
-    "Record-Route",
-    "Route",
-    "Max-Forwards",
-    "From",
-    "To",
-    "Call-ID",
-    "CSeq",
-    "Contact",
-    "User-Agent",
-];
-
-const PLAIN: Dialect = Dialect {
-    transport: Transport::Udp,
-    order: USUAL,
-    via: ";rport",
-    branch: "z9hG4bK",
-    vias: &[],
-    routes: &[],
-    from: "<sip:{caller}@{ip}>",
-    tag: "{hex}",
-    call_id: "{hex}@{ip}",
-    cseq: 1,
-    contact: "<sip:{caller}@{ip}:{port};transport={t}>",
-    fields: &[("Supported", "timer"), ("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK")],
-    agent: "StreamKit-selftest",
-    sdp: "v=0\no=- {id} {version} IN IP4 {ip}\ns=-\nc=IN IP4 {c}\nt=0 0\nm=audio {rtp} RTP/AVP 0 8 {events}\n\
-          a=rtpmap:0 PCMU/8000\na=rtpmap:8 PCMA/8000\na=rtpmap:{events} telephone-event/8000\n\
-          a=fmtp:{events} 0-15\n{ptime}a={dir}\n",
-    events: 101,
-    ptime: 20,
-};
 
 /// Session Manager: P-Location and User-Agent first, a heap of Vias, routes of the proxy and of its own loopback,
 /// Content-Length not last, the media server's address in c= only.
-const AVAYA: Dialect = Dialect {
+pub(super) const AVAYA: Dialect = Dialect {
     transport: Transport::Tls,
     order: &[
         "P-Location",
@@ -181,7 +88,7 @@ const AVAYA: Dialect = Dialect {
 };
 
 /// SIP Server: identifiers like GUIDs, few header fields, `X-Genesys-CallUUID`.
-const GENESYS: Dialect = Dialect {
+pub(super) const GENESYS: Dialect = Dialect {
     transport: Transport::Udp,
     order: &[
         "Via",
@@ -222,7 +129,7 @@ const GENESYS: Dialect = Dialect {
 };
 
 /// CUCM: `CSeq: 101`, Call-Info, Cisco-Guid, Session-ID, a Remote-Party-ID, b= lines, telephone-event 0-15.
-const CUCM: Dialect = Dialect {
+pub(super) const CUCM: Dialect = Dialect {
     transport: Transport::Tcp,
     order: &[
         "Via",
@@ -281,7 +188,7 @@ const CUCM: Dialect = Dialect {
 };
 
 /// IOS gateway and CUBE: Timestamp, Cisco-Guid, c= below the m= line, comfort noise as 19.
-const CISCO: Dialect = Dialect {
+pub(super) const CISCO: Dialect = Dialect {
     transport: Transport::Udp,
     order: &[
         "Via",
@@ -337,7 +244,7 @@ const CISCO: Dialect = Dialect {
     ptime: 20,
 };
 
-const ASTERISK: Dialect = Dialect {
+pub(super) const ASTERISK: Dialect = Dialect {
     transport: Transport::Udp,
     order: &[
         "Via",
@@ -383,7 +290,7 @@ const ASTERISK: Dialect = Dialect {
 };
 
 /// mod_sofia: header fields behind Content-Length, telephone-event at three rates.
-const FREESWITCH: Dialect = Dialect {
+pub(super) const FREESWITCH: Dialect = Dialect {
     transport: Transport::Udp,
     order: &[
         "Via",
@@ -440,7 +347,7 @@ const FREESWITCH: Dialect = Dialect {
 };
 
 /// chan_sip: `Via … ;rport` behind the branch, Contact without transport, session called `Asterisk PBX`.
-const AMEYO: Dialect = Dialect {
+pub(super) const AMEYO: Dialect = Dialect {
     transport: Transport::Udp,
     order: &[
         "Via",
@@ -482,7 +389,7 @@ const AMEYO: Dialect = Dialect {
 };
 
 /// A proxy: its own Via over the PBX's, two Record-Routes when it changes transport (`r2=on`).
-const KAMAILIO: Dialect = Dialect {
+pub(super) const KAMAILIO: Dialect = Dialect {
     transport: Transport::Udp,
     order: &["Record-Route", "Via", "Max-Forwards", "From", "To", "Call-ID", "CSeq", "Contact", "User-Agent"],
     via: "",
