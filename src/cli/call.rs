@@ -220,7 +220,7 @@ async fn call(args: Args, said: Sound) -> Result<(), String> {
         let heard = record.audio.heard.sound(true);
         heard.write(path).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    summarise(&record)
+    summarise(&record, args.dtmf_mode)
 }
 
 fn config(args: &Args, uri: &Uri, to: SocketAddr, transport: Transport) -> Result<Config, String> {
@@ -252,10 +252,14 @@ async fn pause(call: &Call, args: &Args) {
     }
 }
 
-fn summarise(record: &Record) -> Result<(), String> {
+fn summarise(record: &Record, mode: Keys) -> Result<(), String> {
     let quality = record.audio.heard.quality();
     if let Some(agreed) = &record.agreed {
-        let keys = if agreed.telephone_event.is_some() { "RFC 4733" } else { "in band" };
+        let keys = match (mode, agreed.telephone_event) {
+            (Keys::Info, _) => "INFO",
+            (Keys::Rfc4733, Some(_)) => "RFC 4733",
+            (Keys::Rfc4733 | Keys::Inband, _) => "in band",
+        };
         println!("\ncodec     {}, {} ms a packet, keys {keys}", agreed.law.name(), agreed.ptime_ms);
         let guarded = if record.audio.encrypted { ", SRTP" } else { "" };
         println!("media     to {}{guarded}", agreed.remote);

@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
+use crate::lab::bot::Certificate;
 use crate::sip::Transport;
 use crate::sip::io::Tls;
 use crate::sip::message::{Scheme, Uri};
@@ -74,12 +75,14 @@ impl Trusted {
         Ok((TlsConnector::from(Arc::new(config)), name))
     }
 
-    /// The same for a caller.
+    /// The same for a caller, who is called back on a listener with a certificate made on the spot.
     ///
     /// # Errors
     /// As `connector`.
     pub(super) fn tls(&self, to: SocketAddr) -> Result<Tls, String> {
-        Ok(Tls::believing(self.servers(to)?))
+        let ip = facing(to).map_err(|error| error.to_string())?;
+        let own = Certificate::for_address(ip).map_err(|error| error.to_string())?.pair();
+        Tls::believing(self.servers(to)?, own).map_err(|error| error.wrong)
     }
 
     fn servers(&self, to: SocketAddr) -> Result<Arc<dyn ServerCertVerifier>, String> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::in_process;
 use super::reach::{self, Trusted};
-use crate::lab::bot::{self, Bot, Manners, Script};
+use crate::lab::bot::{self, Bot, Certificate, Manners, Script};
 use crate::lab::quirk::{self, Acceptance, Case, Ground, Number, Outcome, Pbx};
 use crate::sip::Transport;
 use crate::sip::message::Uri;
@@ -35,6 +35,9 @@ const QUICK: &str = "9";
 const SLOWLY: Duration = Duration::from_millis(3500);
 /// The account of the trunk of our own daemon.
 const ACCOUNT: &str = "selftest";
+/// Files of our own daemon.
+const CERTIFICATE: &str = "certificate.pem";
+const KEY: &str = "key.pem";
 /// The daemon of our own has no call left by then.
 const STOPS: Duration = Duration::from_secs(10);
 
@@ -177,6 +180,7 @@ async fn played(
 async fn against(args: &Args, uri: &str, plan: Vec<(Pbx, &'static Case)>) -> Result<Acceptance, String> {
     let trusted = Trusted { ca: args.tls_ca.clone(), insecure_loopback: args.insecure_loopback };
     let ground = ground(args, uri, &trusted).await?;
+    quirk::knock(&Arc::new(ground.clone())).await.map_err(|fault| format!("{uri}: {fault}"))?;
     // A port can be used by one case at a time.
     let at_once = if ground.port == 0 { args.at_once } else { 1 };
     Ok(played(ground, uri.to_owned(), plan, at_once).await)
@@ -218,9 +222,16 @@ pub async fn in_this_process(plan: Vec<(Pbx, &'static Case)>, at_once: usize) ->
     let slow = bot(Manners { delay: SLOWLY, ..Manners::default() }).await?;
     let folder = std::env::temp_dir().join(format!("streamkit-selftest-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let told = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let certificate = Certificate::for_address([127, 0, 0, 1].into()).map_err(told)?;
+    certificate.write(&folder.join(CERTIFICATE)).map_err(told)?;
+    certificate.write_key(&folder.join(KEY)).map_err(told)?;
     let text = configuration(&folder, &quick.url("/media"), &slow.url("/media"));
     let running = in_process::run(&text).await?;
     let doors = running.sip.clone();
+    let trusted = Trusted { ca: Some(folder.join(CERTIFICATE)), insecure_loopback: false };
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let tls = Some(trusted.connector(loopback, "127.0.0.1")?);
     let host = doors.first().map(|(_, at)| at.to_string()).ok_or("the daemon does not listen for SIP")?;
     let ground = Ground {
         doors,
@@ -231,7 +242,7 @@ pub async fn in_this_process(plan: Vec<(Pbx, &'static Case)>, at_once: usize) ->
         ip: [127, 0, 0, 1].into(),
         port: 0,
         bots: vec![Arc::new(quick), Arc::new(slow)],
-        tls: None,
+        tls,
         patience: Duration::from_secs(4),
     };
     let acceptance = played(ground, "a daemon of its own".to_owned(), plan, at_once).await;
@@ -249,12 +260,15 @@ async fn bot(manners: Manners) -> Result<Bot, String> {
 
 /// As a file would say it.
 fn configuration(folder: &Path, quick: &str, slow: &str) -> String {
+    let (certificate, key) = (folder.join(CERTIFICATE), folder.join(KEY));
     format!(
         "[node]\nname = \"selftest\"\nstate_dir = {folder:?}\nrun_dir = {folder:?}\n\
-         [sip]\nlisten = [\"udp://127.0.0.1:0\", \"tcp://127.0.0.1:0\"]\n\
+         [sip]\nlisten = [\"udp://127.0.0.1:0\", \"tcp://127.0.0.1:0\", \"tls://127.0.0.1:0\"]\n\
+         [sip.tls]\ncertificate = {certificate:?}\nkey = {key:?}\n\
          [http]\nlisten = [\"127.0.0.1:0\"]\n\
          [media]\nbind = \"127.0.0.1\"\n[limits]\ncalls = 200\ncpu_percent = 0\n\
          [[trunk]]\nname = \"selftest\"\npeers = [\"127.0.0.1\"]\naccount = \"{ACCOUNT}\"\n\
+         transports = [\"udp\", \"tcp\", \"tls\"]\nsrtp = \"optional\"\n\
          [[route]]\nto = \"{SLOW}*\"\nbot = \"{slow}\"\n\
          [[route]]\nbot = \"{quick}\"\n"
     )
@@ -276,8 +290,12 @@ mod tests {
 
     #[test]
     fn the_daemon_of_our_own_is_configured_as_a_file_would() {
-        let folder = std::env::temp_dir();
-        let text = configuration(&folder, "ws://127.0.0.1:1/a", "ws://127.0.0.1:2/b");
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path();
+        let certificate = Certificate::for_address([127, 0, 0, 1].into()).expect("a certificate");
+        certificate.write(&folder.join(CERTIFICATE)).expect("written");
+        certificate.write_key(&folder.join(KEY)).expect("written");
+        let text = configuration(folder, "ws://127.0.0.1:1/a", "ws://127.0.0.1:2/b");
         let config = in_process::configured(&text).expect("a configuration");
         assert_eq!(config.call.routes.routes.len(), 2);
         assert!(config.listen.iter().all(|one| one.addr.port() == 0));

@@ -153,16 +153,15 @@ mod tests {
 
     #[test]
     fn a_target_is_a_host_with_what_may_follow_it() {
-        let of = |uri: &str| parse(uri).map(|(host, port, transport)| (host, port, transport));
         let is = |host: &str, port, transport| Ok((host.to_owned(), port, transport));
-        assert_eq!(of("192.0.2.10"), is("192.0.2.10", None, None));
-        assert_eq!(of("sbc.example.com:5070"), is("sbc.example.com", Some(5070), None));
-        assert_eq!(of("sip:sbc;transport=TLS"), is("sbc", None, Some(Transport::Tls)));
+        assert_eq!(parse("192.0.2.10"), is("192.0.2.10", None, None));
+        assert_eq!(parse("sbc.example.com:5070"), is("sbc.example.com", Some(5070), None));
+        assert_eq!(parse("sip:sbc;transport=TLS"), is("sbc", None, Some(Transport::Tls)));
         assert_eq!(
-            of("[2001:db8::1]:5061;transport=tcp"),
+            parse("[2001:db8::1]:5061;transport=tcp"),
             is("2001:db8::1", Some(5061), Some(Transport::Tcp))
         );
-        assert_eq!(of("2001:db8::1"), is("2001:db8::1", None, None));
+        assert_eq!(parse("2001:db8::1"), is("2001:db8::1", None, None));
         for wrong in [
             "",
             ":5060",

@@ -1,10 +1,16 @@
 //! The caller of `streamkit call` against the daemon: late offer, hold, keys told in three ways, packet times, reports.
 
+use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
-use streamkit::lab::bot::{Bot, Script};
-use streamkit::lab::caller::{Call, Dial, Record};
+use streamkit::config::{Config, Surroundings};
+use streamkit::daemon::{self, Onlookers, Running};
+use streamkit::lab::bot::{Bot, Certificate, Script};
+use streamkit::lab::caller::{self, Call, Caller, Dial, Record};
 use streamkit::lab::speech::Speech;
+use streamkit::sip::io::{Tls, TlsFiles};
+use streamkit::sip::{Credentials, Ended, Transport};
 use streamkit::units::SampleRate;
 
 use crate::kit::{Node, PATIENCE, Wanted, alone, bot, caller, until};
@@ -23,9 +29,12 @@ async fn call(script: Script, dial: impl Fn(Dial) -> Dial, talk: impl AsyncFn(&C
     (record, bot)
 }
 
+/// Requests of that method, what was repeated left out.
 fn sent<'a>(record: &'a Record, method: &str) -> Vec<&'a str> {
     let of = record.sip.iter().filter(|seen| seen.sent && seen.line.starts_with(method));
-    of.map(|seen| seen.text.as_str()).collect()
+    let mut texts: Vec<&str> = of.map(|seen| seen.text.as_str()).collect();
+    texts.dedup();
+    texts
 }
 
 #[test]
@@ -95,5 +104,72 @@ fn a_packet_time_is_asked_for_and_reports_tell_what_came() {
         assert!(usual > 50, "{usual} packets of 30 ms");
         let told = record.audio.told.expect("a report");
         assert!(told.reports >= 1 && told.lost == 0, "{told:?}");
+    });
+}
+
+/// A daemon that takes calls over TLS alone, of one user, with SRTP alone.
+async fn guarded(folder: &Path, bot: &Bot) -> Running {
+    let certificate = Certificate::for_address([127, 0, 0, 1].into()).expect("a certificate");
+    let (own, key, ca) = (folder.join("own.pem"), folder.join("key.pem"), folder.join("bot.pem"));
+    certificate.write(&own).expect("written");
+    certificate.write_key(&key).expect("written");
+    bot.certificate().expect("it speaks TLS").write(&ca).expect("written");
+    let text = format!(
+        "[node]\nstate_dir = {folder:?}\nrun_dir = {folder:?}\n\
+         [sip]\nlisten = [\"tls://127.0.0.1:0\"]\n[sip.tls]\ncertificate = {own:?}\nkey = {key:?}\n\
+         [http]\nlisten = [\"127.0.0.1:0\"]\n[media]\nbind = \"127.0.0.1\"\n\
+         [limits]\ncalls = 5\ncpu_percent = 0\n[stream]\nca_file = {ca:?}\n\
+         [[trunk]]\nname = \"pbx\"\npeers = [\"127.0.0.1\"]\naccount = \"acme1\"\ntransports = [\"tls\"]\n\
+         srtp = \"required\"\ndigest_users = [{{ user = \"1001\", password = \"s3cret\" }}]\n\
+         [[route]]\nbot = {:?}\n",
+        bot.url("/media")
+    );
+    let machine = Surroundings { variables: HashMap::new(), ..Surroundings::of_this_process() };
+    let config = Config::from_text("guarded", &text, &machine).expect("a configuration");
+    daemon::start(config, Onlookers::default()).await.expect("started")
+}
+
+#[test]
+fn a_call_over_tls_says_who_it_is_and_is_encrypted() {
+    alone(async {
+        let bot = bot(Script::echo()).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let running = guarded(folder.path(), &bot).await;
+        let (_, at) =
+            *running.sip.iter().find(|(transport, _)| *transport == Transport::Tls).expect("a listener");
+        let file = |name| folder.path().join(name);
+        let own = Some((file("own.pem"), file("key.pem")));
+        let files = TlsFiles { own, ca_file: Some(file("own.pem")), client_ca: None };
+        let config = caller::Config {
+            bind: [127, 0, 0, 1].into(),
+            tls: Some(Tls::read(&files).expect("a certificate")),
+            ..caller::Config::default()
+        };
+        let caller = Caller::start(config).await.expect("a caller");
+        let plain = Dial { transport: Some(Transport::Tls), ..Dial::to(format!("sip:015@{at}")) };
+        let named = |password: &str| {
+            let (user, password) = ("1001".to_owned(), password.to_owned());
+            Dial {
+                credentials: Some(Credentials { user, password, realm: None }),
+                srtp: true,
+                ..plain.clone()
+            }
+        };
+
+        let call = caller.dial(named("s3cret")).await.expect("dialled");
+        let agreed = call.answered().await.expect("answered");
+        assert!(agreed.crypto.is_some());
+        drop(call.say("barge", &Speech::Barge.sound()));
+        tokio::time::timeout(PATIENCE, call.until_voiced(10)).await.expect("the echo is heard");
+        let record = call.finish().await;
+        assert!(record.audio.encrypted && record.audio.unauthentic == 0, "{}", record.audio.unauthentic);
+        assert_eq!(record.ended, Some(Ended::ByUs));
+
+        for (dial, status) in [(named("wrong"), 401), (Dial { srtp: false, ..named("s3cret") }, 488)] {
+            let refused = caller.dial(dial).await.expect("dialled").answered().await.expect_err("refused");
+            assert!(matches!(refused, Ended::Refused { status: s, .. } if s == status), "{refused:?}");
+        }
+        drop(caller);
+        running.stop().await;
     });
 }

@@ -53,12 +53,29 @@ impl Certificate {
         std::fs::write(path, &self.pem)
     }
 
+    /// Chain and key, for whoever serves with them.
+    pub fn pair(&self) -> (Vec<rustls::pki_types::CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        (vec![self.der.clone()], PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone())))
+    }
+
+    /// Writes the key to a file.
+    ///
+    /// # Errors
+    /// What the system says of the file.
+    pub fn write_key(&self, path: &Path) -> Result<()> {
+        let text = base64_simd::STANDARD.encode_to_string(&self.key);
+        let lines: Vec<String> =
+            text.as_bytes().chunks(64).map(|l| String::from_utf8_lossy(l).into_owned()).collect();
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"));
+        std::fs::write(path, pem)
+    }
+
     pub(super) fn acceptor(&self) -> Result<TlsAcceptor> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()));
+        let (chain, key) = self.pair();
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .and_then(|b| b.with_no_client_auth().with_single_cert(vec![self.der.clone()], key));
+            .and_then(|b| b.with_no_client_auth().with_single_cert(chain, key));
         Ok(TlsAcceptor::from(Arc::new(config.map_err(Error::other)?)))
     }
 }

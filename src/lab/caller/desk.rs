@@ -64,7 +64,7 @@ impl Desk {
             Event::Reoffer { body, .. } => self.reoffered(body).await,
             Event::Modified { result, .. } => self.changed(result),
             Event::Confirmed { body, .. } if std::mem::take(&mut self.offered) => {
-                self.accept(body, "answer in ACK")
+                self.accept(body, "answer in ACK");
             }
             Event::Incoming(_)
             | Event::Progress { .. }

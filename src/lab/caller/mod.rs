@@ -75,7 +75,8 @@ pub struct Config {
     pub user_agent: String,
     /// Keep whole SIP messages, not their first lines only.
     pub keep_messages: bool,
-    /// With what TLS connections are made; absent: there is no calling over TLS.
+    /// With what TLS connections are made, by both sides: with a certificate of our own. Absent: there is no calling
+    /// over TLS.
     pub tls: Option<Tls>,
     /// Names one of which a server's certificate has to be for, besides its address.
     pub tls_names: Vec<String>,

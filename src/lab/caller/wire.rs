@@ -180,7 +180,12 @@ pub(super) fn sockets(config: &Config) -> io::Result<(Sockets, u16)> {
         let opened = free_port(config).and_then(|port| {
             let on = |ip: IpAddr| {
                 let addr = SocketAddr::new(ip, port);
-                [Transport::Udp, Transport::Tcp].map(|transport| Listen { transport, addr })
+                let mut listen = vec![Listen { transport: Transport::Udp, addr }];
+                listen.push(Listen { transport: Transport::Tcp, addr });
+                // Requests of the peer come on the connection of the call; calls are made by who can listen.
+                let tls = config.tls.as_ref().map(|_| SocketAddr::new(ip, 0));
+                listen.extend(tls.map(|addr| Listen { transport: Transport::Tls, addr }));
+                listen
             };
             let all = config.bind.is_unspecified() && config.bind.is_ipv4();
             let both = [on(config.bind), on(Ipv6Addr::UNSPECIFIED.into())].concat();

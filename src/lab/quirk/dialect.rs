@@ -99,7 +99,7 @@ const PLAIN: Dialect = Dialect {
 /// Session Manager: P-Location and User-Agent first, a heap of Vias, routes of the proxy and of its own loopback,
 /// Content-Length not last, the media server's address in c= only.
 const AVAYA: Dialect = Dialect {
-    transport: Transport::Tcp,
+    transport: Transport::Tls,
     order: &[
         "P-Location",
         "User-Agent",

@@ -63,7 +63,9 @@ impl Ground {
             Over::Stream => door.0.is_stream(),
         };
         let mut doors = self.doors.iter().filter(fits);
-        doors.clone().find(|door| door.0 == preferred).or_else(|| doors.next()).copied()
+        let same = doors.clone().find(|door| door.0 == preferred);
+        let alike = || doors.clone().find(|door| door.0.is_stream() == preferred.is_stream());
+        same.or_else(alike).or_else(|| doors.next()).copied()
     }
 }
 

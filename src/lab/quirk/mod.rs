@@ -141,6 +141,24 @@ pub async fn run(
     outcomes
 }
 
+/// Asks whether anybody is there, over each way: who does not answer now fails every case, and slowly.
+///
+/// # Errors
+/// Nobody answers, or it does not let us in.
+pub async fn knock(ground: &Arc<Ground>) -> Result<(), Fault> {
+    for door in &ground.doors {
+        let mut stage = Stage::open(ground.clone(), Dialect::of(Pbx::Plain), *door, 1).await?;
+        let options = stage.dialog().request("OPTIONS");
+        stage.send(&options).await?;
+        let answer = stage.final_answer(&options, "an answer").await?;
+        if answer.message.status() == Some(403) {
+            let found = format!("403 for {}", stage.at(0).ip());
+            return Err(Fault::new("a trunk that has our address among its peers", found));
+        }
+    }
+    Ok(())
+}
+
 impl Outcome {
     fn nothing(pbx: Pbx, case: &'static Case) -> Self {
         Self {

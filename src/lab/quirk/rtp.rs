@@ -62,6 +62,8 @@ struct Talk {
 }
 
 struct Shared {
+    /// The furthest our own clock was behind: a machine that is busy is not the daemon's fault.
+    late: Mutex<Duration>,
     sockets: [UdpSocket; 2],
     talk: Mutex<Talk>,
     came: Mutex<Vec<Came>>,
@@ -87,7 +89,12 @@ impl Line {
             events: VecDeque::new(),
             begun: None,
         };
-        let shared = Arc::new(Shared { sockets, talk: Mutex::new(talk), came: Mutex::default() });
+        let shared = Arc::new(Shared {
+            late: Mutex::default(),
+            sockets,
+            talk: Mutex::new(talk),
+            came: Mutex::default(),
+        });
         let tasks = [
             tokio::spawn(shared.clone().speak()),
             tokio::spawn(shared.clone().listen(0)),
@@ -138,6 +145,11 @@ impl Line {
         self.shared.came().iter().filter(|came| came.at >= then).copied().collect()
     }
 
+    /// The furthest our own clock was behind so far.
+    pub(super) fn late(&self) -> Duration {
+        *self.shared.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits until so many packets that fit came after `then`.
     pub(super) async fn hears(
         &self,
@@ -177,8 +189,16 @@ impl Shared {
     async fn speak(self: Arc<Self>) {
         let mut clock = interval(Duration::from_millis(20));
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut before = Instant::now();
         loop {
             clock.tick().await;
+            let now = Instant::now();
+            let late = now.saturating_duration_since(before).saturating_sub(Duration::from_millis(20));
+            before = now;
+            {
+                let mut most = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+                *most = most.max(late);
+            }
             let mut out = [0; 600];
             let (length, to, socket) = {
                 let mut talk = self.talk();

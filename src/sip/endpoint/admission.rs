@@ -12,7 +12,9 @@ impl Endpoint {
     /// Whether a request outside a dialog is answered by a challenge, or refused for its answer to one: then that is
     /// all there is to it. Answered without state, for whoever it was may not come back.
     pub(super) fn is_asked_who(&mut self, now: Instant, peer: Peer, request: &Message) -> bool {
-        let excepted = matches!(request.method(), Method::Options | Method::Ack | Method::Cancel);
+        // What names a dialog that is not there gets its 481 from the checks that follow.
+        let excepted = matches!(request.method(), Method::Options | Method::Ack | Method::Cancel)
+            || request.to().tag().is_some();
         let Some(trunk) = self.trunk(peer.trunk).filter(|_| !excepted).cloned() else { return false };
         if trunk.digest_users.is_empty() {
             return false;

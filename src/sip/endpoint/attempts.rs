@@ -189,6 +189,13 @@ impl Calling {
     }
 }
 
+impl Attempt {
+    /// Whether it is time to try the next place; told once.
+    pub(super) fn is_silent(&mut self, now: Instant) -> bool {
+        self.try_until.take_if(|at| *at <= now).is_some()
+    }
+}
+
 impl Plan {
     /// Whether there is somewhere left to go.
     pub(super) fn has_more(&self) -> bool {

@@ -45,6 +45,31 @@ impl Endpoint {
         format!("{:016x}", hasher.finish())
     }
 
+    /// A branch that nobody can guess, and that we know for our own when its call is long forgotten.
+    pub(super) fn sealed_branch(&mut self) -> String {
+        let token = self.entropy.token();
+        format!("{COOKIE}{token}{}", self.seal(&token))
+    }
+
+    /// Whether we made that branch of an INVITE.
+    pub(super) fn is_sealed(&self, branch: &str) -> bool {
+        let parts = branch.strip_prefix(COOKIE).and_then(|rest| rest.split_at_checked(32));
+        parts.is_some_and(|(token, seal)| seal == self.seal(token))
+    }
+
+    fn seal(&self, token: &str) -> String {
+        let mut hasher = std::hash::DefaultHasher::new();
+        (self.salt, token).hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    }
+
+    /// The branch of a request without state: the same for each copy of the response it is about.
+    pub(super) fn stateless_branch(&self, response: &Message) -> String {
+        let mut hasher = std::hash::DefaultHasher::new();
+        (self.stateless_tag(response), response.to().tag()).hash(&mut hasher);
+        format!("{COOKIE}{:016x}", hasher.finish())
+    }
+
     /// The beginning of an answer to a request that came over `hop`.
     pub(super) fn answer<'m>(
         &self,

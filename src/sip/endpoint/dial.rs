@@ -155,7 +155,7 @@ impl Endpoint {
             return self.end(now, id, leg, Ended::Refused { status: 408, reason: None });
         };
         leg.dialog.hop = hop;
-        let (branch, way) = (self.branch(), Way { hop, otherwise: Some(hop.remote) });
+        let (branch, way) = (self.sealed_branch(), Way { hop, otherwise: Some(hop.remote) });
         let Some(call) = &leg.call else { return };
         let uri = call.uri.clone();
         let authorization = match &mut leg.login {
@@ -255,9 +255,7 @@ impl Endpoint {
         if call.rings_until.is_some_and(|at| at <= now) {
             call.rings_until = None;
             self.rang_out(now, id, leg);
-        } else if leg.hangup.is_none()
-            && call.current().is_some_and(|attempt| attempt.try_until.is_some_and(|at| at <= now))
-        {
+        } else if call.current().is_some_and(|attempt| attempt.is_silent(now)) {
             self.fail_over(now, id, leg, Ended::Refused { status: 408, reason: None });
         }
         for (number, tx) in overdue {
@@ -289,6 +287,9 @@ impl Endpoint {
     pub(super) fn give_call_up(&mut self, now: Instant, id: LegId, leg: &mut Leg) {
         let Some(call) = &mut leg.call else { return };
         call.rings_until = None;
+        if let Some(attempt) = call.current() {
+            attempt.try_until = None; // it goes nowhere else any more
+        }
         let current = call.current().map(|attempt| (attempt.number, attempt.provisional));
         match current {
             Some((number, true)) => self.send_cancel(now, id, leg, number),

@@ -149,7 +149,7 @@ impl Pings {
         self.due.0.next()
     }
 
-    /// How every target fares, in the order of the configuration.
+    /// How every target fares, those known for longest first.
     pub(super) fn states(&self) -> Vec<TargetState> {
         self.targets.values().map(Pinged::state).collect()
     }

@@ -65,7 +65,7 @@ impl Endpoint {
         let method = match purpose {
             Purpose::Invite(..) | Purpose::Reinvite(_) => Method::Invite,
             Purpose::Cancel(_) => Method::Cancel,
-            Purpose::Bye(_) | Purpose::ByeFork(_) => Method::Bye,
+            Purpose::Bye(_) | Purpose::ByeFork(_) | Purpose::ByeDead => Method::Bye,
             Purpose::Prack(..) => Method::Prack,
             Purpose::Ping(_) => Method::Options,
             Purpose::Update(_) => Method::Update,
@@ -117,6 +117,7 @@ impl Endpoint {
                 Purpose::Cancel(_)
                 | Purpose::Bye(_)
                 | Purpose::ByeFork(_)
+                | Purpose::ByeDead
                 | Purpose::Prack(..)
                 | Purpose::Reinvite(_)
                 | Purpose::Update(_)
@@ -133,6 +134,7 @@ impl Endpoint {
                 Purpose::Reinvite(_) | Purpose::Update(_) => endpoint.change_failed(now, id, leg, 408, None),
                 Purpose::Cancel(_)
                 | Purpose::ByeFork(_)
+                | Purpose::ByeDead
                 | Purpose::Prack(..)
                 | Purpose::Ping(_)
                 | Purpose::Info(_) => {}

@@ -73,7 +73,7 @@ impl Endpoint {
     }
 
     /// The trunk that has a target there. A target may send inside the calls we made to it, not call us.
-    fn called_trunk(&self, hop: Hop) -> Option<TrunkId> {
+    pub(super) fn called_trunk(&self, hop: Hop) -> Option<TrunkId> {
         let ip = hop.remote.ip();
         if !self.targets.are_at(ip) {
             return None;
@@ -126,7 +126,7 @@ impl Endpoint {
     }
 
     /// In-dialog requests and CANCEL have room above the cap of the others: they are served first (section 16).
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         let (servers, _) = self.transactions.len();
         servers >= self.config.max_transactions.saturating_add(self.config.max_transactions / HEADROOM)
     }

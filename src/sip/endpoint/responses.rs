@@ -13,6 +13,9 @@ use crate::sip::transaction::table::{Purpose, TxId};
 use crate::sip::transaction::{Class, ClientKey};
 use crate::sip::{Body, Ended, Event};
 
+/// Reason of the BYE to who answers a call that is no more.
+const DEAD: &str = "SIP;cause=487;text=\"no such call\"";
+
 impl Endpoint {
     pub(super) fn response(&mut self, now: Instant, hop: Hop, status: u16, response: &Message) {
         let branch = response.via().branch().unwrap_or_default().into();
@@ -72,7 +75,7 @@ impl Endpoint {
             }
             (Purpose::Info(_), _) => self.told(now, id, leg, status),
             (Purpose::Bye(_) | Purpose::Prack(..), _)
-            | (Purpose::Cancel(_) | Purpose::ByeFork(_) | Purpose::Ping(_), _) => {}
+            | (Purpose::Cancel(_) | Purpose::ByeFork(_) | Purpose::ByeDead | Purpose::Ping(_), _) => {}
         }
     }
 
@@ -84,8 +87,35 @@ impl Endpoint {
         let again = leg.and_then(|leg| self.legs.get(&leg)?.ack_for(response));
         match again {
             Some((way, ack)) => self.transmit(way, Send::Again(ack)),
+            None if invite && leg.is_none() && self.dismiss(now, hop, response) => {}
             None => self.drop_message(now, hop, "unmatched_response"),
         }
+    }
+
+    /// ACK and BYE to a 2xx of a call that is dead and forgotten (sip-trunk.md section 15): a trunk's peer would keep
+    /// it up for nobody. Copies get the same two. False: it is nobody's we know.
+    fn dismiss(&mut self, now: Instant, hop: Hop, response: &Message) -> bool {
+        let trunk =
+            self.trunk_of(hop).or_else(|| self.called_trunk(hop)).and_then(|id| self.trunk(id)).cloned();
+        let ours = self.is_sealed(response.via().branch().unwrap_or_default()) && !self.is_full();
+        let (Some(trunk), Some(tag)) = (trunk.filter(|_| ours), response.from().tag()) else {
+            return false;
+        };
+        let from = response.raw("From").next().unwrap_or_default().into_owned();
+        let from = String::from_utf8_lossy(&from).into_owned();
+        let half = Dialog::of_dial(response.call_id_octets(), &from, tag, response.to().uri.clone(), hop);
+        let mut dialog = half.answered(response, hop);
+        let (ack, way, _) = self.numbered(&dialog, &trunk, Method::Ack, response.cseq());
+        self.transmit(way, Send::First(ack.octets().into()));
+        let (bye, way, _) = self.request(&mut dialog, &trunk, Method::Bye);
+        let branch = self.stateless_branch(response);
+        let key = ClientKey { branch: branch.as_str().into(), method: Method::Bye.label() };
+        if self.transactions.answered_by(&key).is_none() {
+            let bye: Octets = bye.branch(&branch).header("Reason", DEAD).octets().into();
+            self.transactions.send(now, key, Purpose::ByeDead, way, bye.clone());
+            self.transmit(way, Send::First(bye));
+        }
+        true
     }
 
     #[allow(clippy::too_many_arguments)] // all of it is one response
@@ -211,6 +241,7 @@ impl Endpoint {
     ) {
         let Some(call) = &mut leg.call else { return };
         let Some(attempt) = call.attempt(number).cloned() else { return };
+        self.targets.wake(attempt.way.hop); // a 503 puts it to rest again
         let to = response.raw("To").next().unwrap_or_default();
         let hop = self.transactions.way_of(tx).unwrap_or(attempt.way).hop;
         let ack = self

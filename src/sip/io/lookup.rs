@@ -154,10 +154,7 @@ fn itself(question: &Question) -> Option<Looked> {
 }
 
 /// SRV for each transport, the first that has any; else, or with a port, A and AAAA.
-async fn look_up(
-    resolver: &TokioResolver,
-    question: &Question,
-) -> Result<(Vec<Service>, Duration), Unresolved> {
+async fn look_up(resolver: &TokioResolver, question: &Question) -> Fresh {
     if question.port.is_none() {
         let asked =
             question.transports.iter().map(|transport| services(resolver, *transport, &question.host));

@@ -68,11 +68,17 @@ impl Tls {
         Ok(Self { current: Arc::new(RwLock::new(Arc::new(current))) })
     }
 
-    /// For a client alone, who believes whom this verifier does.
-    pub fn believing(servers: Arc<dyn ServerCertVerifier>) -> Self {
-        let builder = believer(&servers);
-        let client = Some((Arc::new(of_client(builder.with_no_client_auth())), servers));
-        Self { current: Arc::new(RwLock::new(Arc::new(Current { server: None, asks: false, client }))) }
+    /// For whoever believes the servers that this verifier does, and shows clients this certificate with its key.
+    ///
+    /// # Errors
+    /// Certificate and key are no pair.
+    pub fn believing(
+        servers: Arc<dyn ServerCertVerifier>,
+        own: (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
+    ) -> Result<Self, TlsError> {
+        let server = Some(Arc::new(server(&own, None)?));
+        let client = Some((Arc::new(of_client(believer(&servers).with_no_client_auth())), servers));
+        Ok(Self { current: Arc::new(RwLock::new(Arc::new(Current { server, asks: false, client }))) })
     }
 
     /// New connections are made as with `other` from now on.

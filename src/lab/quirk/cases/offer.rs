@@ -58,6 +58,18 @@ pub(super) const CASES: &[Case] = &[
         "telephone-event at 8000, 16000 and 32000 Hz: the one at the codec's rate is answered (RFC 4733 §2.1)"
     ),
     case!(
+        encrypted_or_refused,
+        Any,
+        [Avaya, Cucm, Asterisk],
+        "RTP/SAVP with a=crypto is answered in kind or refused with 488, never in the clear (RFC 4568)"
+    ),
+    case!(
+        crypto_beside_plain_rtp,
+        Any,
+        [Freeswitch, Kamailio],
+        "a=crypto on an RTP/AVP line is passed over: plain RTP is answered (best-effort SRTP)"
+    ),
+    case!(
         last_line_without_end,
         Any,
         [Plain],
@@ -226,5 +238,57 @@ async fn last_line_without_end(stage: &mut Stage) -> Played {
     if up.theirs.direction() != "recvonly" {
         return Err(Fault::new("a=recvonly", up.theirs.text.clone()));
     }
+    stage.hang_up(up).await
+}
+
+const CRYPTO: &str =
+    "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj|2^31\n";
+
+async fn encrypted_or_refused(stage: &mut Stage) -> Played {
+    let mut placing = stage.prepare().await?;
+    placing.ours.more = CRYPTO.to_owned();
+    placing.invite.describe(placing.ours.text().replace("RTP/AVP", "RTP/SAVP"));
+    stage.clears(&placing.dialog, &placing.invite);
+    stage.send(&placing.invite).await?;
+    let last = stage.final_answer(&placing.invite, "200 or 488").await?;
+    placing.dialog.learn(&last.message);
+    if last.message.status() == Some(488) {
+        stage.notes.push("this trunk takes no SRTP here");
+        stage.cleared(&placing.dialog.call_id);
+        let ack = placing.dialog.hop("ACK", &placing.invite);
+        return stage.send(&ack).await;
+    }
+    let theirs = described(&last)?;
+    let guarded =
+        theirs.audio().is_some_and(|audio| audio.attributes.iter().any(|a| a.starts_with("crypto:1 ")));
+    if !theirs.text.contains(" RTP/SAVP ") || !guarded {
+        return Err(Fault::new("RTP/SAVP with a crypto line of tag 1, or 488", theirs.text));
+    }
+    let ack = ack(&mut placing.dialog, &placing.invite, None);
+    stage.send(&ack).await?;
+    stage.hang_up_dialog(&mut placing.dialog).await
+}
+
+async fn crypto_beside_plain_rtp(stage: &mut Stage) -> Played {
+    let mut placing = stage.prepare().await?;
+    placing.ours.more = CRYPTO.to_owned();
+    placing.invite.describe(placing.ours.text());
+    stage.clears(&placing.dialog, &placing.invite);
+    stage.send(&placing.invite).await?;
+    let last = stage.final_answer(&placing.invite, "200 or 488").await?;
+    if last.message.status() == Some(488) {
+        placing.dialog.learn(&last.message);
+        stage.notes.push("this trunk takes nothing but SRTP");
+        stage.cleared(&placing.dialog.call_id);
+        let ack = placing.dialog.hop("ACK", &placing.invite);
+        return stage.send(&ack).await;
+    }
+    placing.dialog.learn(&last.message);
+    let theirs = described(&last)?;
+    if theirs.text.contains("SAVP") || theirs.text.contains("a=crypto") {
+        return Err(Fault::new("RTP/AVP without a crypto line", theirs.text));
+    }
+    let up = stage.acknowledge(placing, last, theirs, None).await?;
+    stage.heard(&up, Instant::now(), stage.ground.patience).await?;
     stage.hang_up(up).await
 }

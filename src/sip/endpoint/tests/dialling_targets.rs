@@ -230,6 +230,18 @@ fn a_call_taken_back_while_its_target_is_looked_for_sends_nothing() {
 }
 
 #[test]
+fn a_call_taken_back_before_any_response_goes_to_no_other_target() {
+    let mut bench = two();
+    call(&mut bench, dial());
+    only_to(&mut bench, ONE);
+    hang_up(&mut bench);
+    bench.wait(31 * SECOND);
+    assert_eq!(bench.heard(), ["INVITE"; 5]);
+    bench.assert_nothing_left();
+    assert_eq!(bench.ended(), Some(Ended::ByUs));
+}
+
+#[test]
 fn a_call_that_rings_too_long_is_cancelled_and_ends_as_408() {
     let mut bench = two();
     call(&mut bench, Dial { ring_limit: 20 * SECOND, ..dial() });

@@ -186,3 +186,30 @@ fn an_offer_of_theirs_may_follow_a_reliable_answer() {
     bench.command(Command::Accept { leg: LEG, body: Some(sdp()) });
     assert_eq!(bench.heard(), ["200"]);
 }
+
+#[test]
+fn a_2xx_of_a_call_that_is_dead_and_forgotten_gets_ack_and_bye() {
+    let (mut bench, invite) = dialled();
+    bench.from(ONE, &answer_to(&invite, "100 Trying"));
+    hang_up(&mut bench);
+    bench.wait(Duration::from_secs(70));
+    assert_eq!(bench.endpoint.load(), crate::sip::Load::default());
+    bench.take();
+    for tag in ["a", "b"] {
+        let ok = tagged(&invite, "200 OK", tag, "Record-Route: <sip:203.0.113.2;lr>\r\n");
+        bench.from(ONE, &ok);
+        let sent = bench.take();
+        let [(to, ack), (_, bye)] = &sent[..] else { panic!("{sent:?}") };
+        assert_eq!((name(ack).as_str(), ack.cseq(), ack.to().tag()), ("ACK", 1, Some(tag)));
+        assert_eq!((name(bye).as_str(), bye.cseq(), bye.to().tag()), ("BYE", 2, Some(tag)));
+        assert_eq!((*to, bye.list("Route").len()), (addr("203.0.113.2:5060"), 1));
+        assert_eq!((bye.call_id(), bye.from().tag()), (invite.call_id(), invite.from().tag()));
+        bench.from(ONE, &ok);
+        assert_eq!(bench.heard(), ["ACK"], "the BYE is on its way");
+        bench.from(ONE, &answer_to(bye, "200 OK"));
+    }
+    bench.from("198.51.100.1:5060", &tagged(&invite, "200 OK", "c", ""));
+    bench.from(ONE, &tagged(&invite, "200 OK", "c", "").replace("z9hG4bK", "z9hG4bK0"));
+    assert!(bench.sent.is_empty(), "a stranger's is nobody's, and so is one to what we never sent");
+    bench.assert_nothing_left();
+}

@@ -59,6 +59,17 @@ impl Request {
         self
     }
 
+    /// The same under another branch, of the Via that was written first.
+    pub fn branch(mut self, branch: &str) -> Self {
+        if let Some(via) = self.vias.first_mut()
+            && let Some(at) = memchr::memmem::rfind(via, b";branch=")
+        {
+            via.truncate(at);
+            via.extend_from_slice(format!(";branch={branch}").as_bytes());
+        }
+        self
+    }
+
     /// A Via as it was: the INVITE's in its CANCEL and in the ACK of a refusal (§9.1, §17.1.1.3).
     pub fn via_raw(mut self, value: impl AsRef<[u8]>) -> Self {
         self.vias.push(value.as_ref().to_vec());

@@ -39,6 +39,7 @@ impl Transactions {
             | Purpose::Bye(_)
             | Purpose::ByeFork(_)
             | Purpose::Prack(..)
+            | Purpose::ByeDead
             | Purpose::Update(_)
             | Purpose::Info(_)
             | Purpose::Ping(_) => ClientMachine::Other(ClientOther::new(now, self.timers, stream, request)),

@@ -35,6 +35,8 @@ pub(crate) enum Purpose {
     Update(LegId),
     /// It tells of a key.
     Info(LegId),
+    /// It ends a call that is forgotten.
+    ByeDead,
     /// It acknowledges a reliable 1xx of one of the leg's far ends.
     Prack(LegId, u8),
     /// It asks whether a target is there.
@@ -53,7 +55,7 @@ impl Purpose {
             | Self::Reinvite(leg)
             | Self::Update(leg)
             | Self::Info(leg) => Some(leg),
-            Self::Ping(_) => None,
+            Self::Ping(_) | Self::ByeDead => None,
         }
     }
 }
