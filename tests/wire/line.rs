@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
@@ -20,8 +21,10 @@ pub(crate) struct Line {
     at: SocketAddr,
     /// What came and has not been heard yet.
     pending: Vec<u8>,
-    requests: usize,
 }
+
+/// Requests of all lines: a port is soon given out again, and its transactions are remembered.
+static REQUESTS: AtomicUsize = AtomicUsize::new(0);
 
 enum Way {
     Datagrams(UdpSocket),
@@ -93,7 +96,7 @@ impl Line {
                 (Way::Stream(Box::new(stream)), at)
             }
         };
-        Self { way, transport, at, pending: Vec::new(), requests: 0 }
+        Self { way, transport, at, pending: Vec::new() }
     }
 
     /// Says these octets: a datagram, or in one piece. A stream that is closed already takes no more of them.
@@ -138,11 +141,9 @@ impl Line {
         self.send(text.as_bytes()).await;
     }
 
-    fn via(&mut self) -> String {
-        self.requests += 1;
-        let Self { at, requests, transport, .. } = self;
-        let transport = transport.as_str().to_uppercase();
-        format!("SIP/2.0/{transport} {at};rport;branch=z9hG4bK{}{requests}", at.port())
+    fn via(&self) -> String {
+        let (at, transport) = (self.at, self.transport.as_str().to_uppercase());
+        format!("SIP/2.0/{transport} {at};rport;branch=z9hG4bKline{}", REQUESTS.fetch_add(1, Relaxed))
     }
 
     /// The next answer; nothing when the connection is closed.

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use streamkit::lab::bot::{Bot, Script};
 use streamkit::sip::{Load, Transport};
 use tokio::time::sleep;
@@ -129,10 +130,8 @@ async fn call(line: &mut Line, answer: &Said, late: bool) {
     }
 }
 
-async fn every_vector_over(transport: Transport) {
-    let echo = bot(Script::echo()).await;
-    let node = Node::start(&wanted(&echo, transport)).await;
-    let before = Held::settled().await;
+/// Says every vector to this daemon; how many of them became calls.
+async fn every_vector_over(transport: Transport, node: &Node) -> usize {
     let equipment: BTreeMap<_, _> =
         EQUIPMENT.into_iter().map(|(file, status, audio)| (file, (status, audio))).collect();
     let (mut wrong, mut calls, mut refused, mut rounds) = (Vec::new(), 0, 0, 0);
@@ -143,7 +142,7 @@ async fn every_vector_over(transport: Transport) {
             sleep(ABSORBED).await; // it would be taken for a retransmission
             rounds = again;
         }
-        let mut line = Line::to(&node, transport).await;
+        let mut line = Line::to(node, transport).await;
         let outcome = outcome(&mut line, &octets, count).await;
         let mut fits = outcome.fits(&file, &expected, transport);
         if let Some((status, audio)) = equipment.get(file.as_str()) {
@@ -164,13 +163,13 @@ async fn every_vector_over(transport: Transport) {
         }
         // a new line for each: the daemon is still there, whatever came
         drop(line);
-        let mut line = Line::to(&node, transport).await;
+        let mut line = Line::to(node, transport).await;
         line.ask("OPTIONS", &format!("still-there-{count}")).await;
         assert_eq!(line.hear().await.map(|said| said.status), Some(200), "after {file}");
     }
     assert!(wrong.is_empty(), "{transport:?}: {}", wrong.join("\n"));
     assert!(calls >= 10 && refused >= 30, "{calls} calls, {refused} others");
-    nothing_is_left(node, &echo, calls, before).await;
+    calls
 }
 
 /// Those first that share their transaction (method and Via) with none before them, each with the number of those
@@ -203,26 +202,31 @@ fn wanted(echo: &Bot, transport: Transport) -> Wanted {
     Wanted { trunk, tables, tls, t1: Some(T1), ..Wanted::leading_to(echo, "/media") }
 }
 
-async fn nothing_is_left(node: Node, echo: &Bot, calls: usize, before: Held) {
-    eventually("every bot's connection is over", || echo.transcripts().iter().all(|one| one.ended.is_some()))
-        .await;
-    assert_eq!(echo.transcripts().len(), calls, "a bot is asked for calls that are served, and once");
-    node.is_as_before(before).await;
-    sleep(ABSORBED).await;
-    assert_eq!(node.stop().await, Load::default(), "dialogs, transactions, legs and timers");
-}
-
+/// A daemon for each transport, side by side.
 #[test]
-fn every_vector_over_udp_has_its_outcome_and_leaves_nothing() {
-    alone(every_vector_over(Transport::Udp));
-}
-
-#[test]
-fn every_vector_over_tcp_has_its_outcome_and_leaves_nothing() {
-    alone(every_vector_over(Transport::Tcp));
-}
-
-#[test]
-fn every_vector_over_tls_has_its_outcome_and_leaves_nothing() {
-    alone(every_vector_over(Transport::Tls));
+fn every_vector_has_its_outcome_over_every_transport_and_leaves_nothing() {
+    alone(async {
+        let mut daemons = Vec::new();
+        for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
+            let echo = bot(Script::echo()).await;
+            let node = Node::start(&wanted(&echo, transport)).await;
+            daemons.push((transport, node, echo));
+        }
+        let before = Held::settled().await;
+        let said = daemons.iter().map(|(transport, node, _)| every_vector_over(*transport, node));
+        for ((_, node, echo), calls) in daemons.iter().zip(join_all(said).await) {
+            eventually("the end of every stream", || {
+                echo.transcripts().iter().all(|one| one.ended.is_some())
+            })
+            .await;
+            assert_eq!(echo.transcripts().len(), calls, "a bot is asked for calls that are served, and once");
+            node.is_idle().await;
+        }
+        daemons[0].1.is_as_before(before).await;
+        sleep(ABSORBED).await;
+        for (transport, node, _) in daemons {
+            let held = node.stop().await;
+            assert_eq!(held, Load::default(), "{transport:?}: dialogs, transactions, legs and timers");
+        }
+    });
 }
