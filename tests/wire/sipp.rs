@@ -111,6 +111,10 @@ impl Scene {
         command.args(["-trace_err", "-error_file", "errors", "-trace_msg", "-message_file", "messages"]);
         command.args(["-mp", &ports::four_free(at.ip()).to_string()]);
         command.args(self.echo.then_some("-rtp_echo")).args(&self.options);
+        if !self.options.iter().any(|option| option == "-lost") {
+            // Nothing is lost on loopback; what it sends again because it was held up, it does not expect answered.
+            command.arg("-nr");
+        }
         let screen = File::create(dir.path().join("screen")).expect("a file");
         command.current_dir(dir.path()).env("TERM", "dumb").stdin(Stdio::null());
         command.stderr(screen.try_clone().expect("a descriptor")).stdout(screen);
