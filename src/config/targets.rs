@@ -2,8 +2,9 @@
 //! certificates (`tls_names`).
 
 use super::kinds::Secret;
-use super::read::Section;
+use super::read::{Read as _, Section};
 use super::sip::is_host_name;
+use crate::sip::auth::Algorithm;
 use crate::sip::{Credentials, Target, Transport};
 
 const RIGHT: &str = "write host, port and transport, as \"sbc.example.com:5061;transport=tls\"";
@@ -132,6 +133,28 @@ pub(super) fn digest_users(trunk: &mut Section<'_>) -> Vec<Credentials> {
         section.done();
     }
     found
+}
+
+/// `digest_algorithms`.
+pub(super) fn digest_algorithms(trunk: &mut Section<'_>) -> Vec<Algorithm> {
+    let ways: Vec<Algorithm> = trunk.key("digest_algorithms", vec![Algorithm::Sha256, Algorithm::Md5]);
+    if ways.is_empty() || (1..ways.len()).any(|at| ways[..at].contains(&ways[at])) {
+        trunk.refuse("digest_algorithms", "each stands once, and at least one", Algorithm::RIGHT);
+    }
+    ways
+}
+
+impl super::read::Read for Algorithm {
+    const RIGHT: &'static str = "write [\"sha-256\", \"md5\"], or one of them";
+
+    fn read(item: super::read::Item<'_>) -> Option<Self> {
+        let words = [
+            ("sha-256", Some(Self::Sha256)),
+            ("md5", Some(Self::Md5)),
+            ("sha-512-256", Some(Self::Sha512Trunc256)),
+        ];
+        super::read::one_of(item, &words)
+    }
 }
 
 /// `tls_names`.

@@ -486,6 +486,7 @@ fn the_shipped_file_names_every_key_that_is_known() {
         "tls_names",
         "targets",
         "digest_users",
+        "digest_algorithms",
         "session_timer",
         "options_ping",
         "follow_redirect",

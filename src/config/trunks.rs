@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::error::Place;
 use super::kinds::AccountName;
 use super::read::{Read as _, Section, Shown as _};
-use super::targets::{digest_users, targets, tls_names};
+use super::targets::{digest_algorithms, digest_users, targets, tls_names};
 use crate::call::{self, Dtmf, Identity, Privacy, Ring, Srtp, UuiDecode, UuiSource};
 use crate::flow::AnswerMode;
 use crate::media::{G711, LatchMode};
@@ -50,6 +50,7 @@ pub(super) fn trunk(mut trunk: Section<'_>) -> Option<Trunk> {
         nat_contact: trunk.key("nat_contact", true),
         session_timer: or_off(&mut trunk, "session_timer", 1800 * SECOND, 90 * SECOND..=24 * HOUR),
         digest_users: digest_users(&mut trunk),
+        digest_algorithms: digest_algorithms(&mut trunk),
         tls_names: tls_names(&mut trunk),
         options_ping: or_off(&mut trunk, "options_ping", 30 * SECOND, 5 * SECOND..=HOUR),
         follow_redirect: trunk.key("follow_redirect", false),

@@ -130,6 +130,8 @@ pub struct Trunk {
     pub session_timer: Duration,
     /// Who may send, on top of the address (reliability R-24); empty: nobody is challenged.
     pub digest_users: Vec<Credentials>,
+    /// How they may prove it, in the order they are asked: some read the first of several challenges alone.
+    pub digest_algorithms: Vec<auth::Algorithm>,
     /// Names one of which a certificate of its peers has to be for: as clients (reliability R-23; empty: any
     /// certificate will do), and as servers, besides those of its targets.
     pub tls_names: Vec<String>,
@@ -151,6 +153,7 @@ impl Trunk {
             nat_contact: true,
             session_timer: Duration::from_secs(1800),
             digest_users: Vec::new(),
+            digest_algorithms: vec![auth::Algorithm::Sha256, auth::Algorithm::Md5],
             tls_names: Vec::new(),
             options_ping: Duration::from_secs(30),
             follow_redirect: false,

@@ -8,11 +8,12 @@ use streamkit::lab::bot::Script;
 use streamkit::sip::Transport;
 
 use crate::kit::{Node, Wanted, beside, bot, over};
-use crate::programs;
 use crate::raw::{Telephone, to_tag};
 use crate::sipp::Scene;
 
 const USERS: &str = "digest_users = [{ user = \"pbx\", password = \"s3cret\" }]";
+/// For those that look at the first challenge only.
+const OLD: &str = "digest_users = [{ user = \"pbx\", password = \"s3cret\" }]\ndigest_algorithms = [\"md5\"]";
 
 fn hash(algorithm: &str, text: &str) -> String {
     let octets: Vec<u8> = match algorithm {
@@ -129,16 +130,12 @@ fn a_wrong_password_and_an_unknown_user_are_told_the_same() {
     });
 }
 
-/// sipp 3.6 knows MD5 only, and only if that is the first challenge; ours begins with the stronger one.
+/// sipp 3.6 knows MD5 only, and looks at the first challenge only: as older PBXs do.
 #[test]
-fn a_newer_sipp_proves_who_it_is() {
+fn sipp_proves_who_it_is_where_md5_is_asked_for() {
     beside(&["sipp"], async {
-        let said = programs::command("sipp").arg("-v").output().expect("sipp runs").stdout;
-        if String::from_utf8_lossy(&said).contains("SIPp v3.6") {
-            return eprintln!("left out: sipp 3.6 knows no SHA-256");
-        }
         let echo = bot(Script::echo()).await;
-        let node = Node::start_beside(&Wanted { trunk: USERS, ..Wanted::leading_to(&echo, "/media") }).await;
+        let node = Node::start_beside(&Wanted { trunk: OLD, ..Wanted::leading_to(&echo, "/media") }).await;
         let known = |name, password| Scene::new(name).with(&["-au", "pbx", "-ap", password]);
         known("digest", "s3cret").play(node.sip(Transport::Udp)).succeeds().await;
         known("digest_wrong", "guess").play(node.sip(Transport::Udp)).succeeds().await;

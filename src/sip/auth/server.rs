@@ -46,29 +46,28 @@ pub enum Admission {
 pub struct Door {
     secret: [u8; 32],
     made: u64,
-    md5: bool,
     epoch: Option<Instant>,
     used: HashMap<Box<str>, (Instant, u32)>,
     failures: HashMap<IpAddr, (Instant, u32)>,
 }
 
 impl Door {
-    /// With a secret of its own; `md5`: it may be answered in MD5 too.
-    pub fn new(entropy: &mut Entropy, md5: bool) -> Self {
+    /// With a secret of its own.
+    pub fn new(entropy: &mut Entropy) -> Self {
         let mut secret = [0; 32];
-        for word in secret.chunks_mut(8) {
-            word.copy_from_slice(&entropy.u64().to_le_bytes());
-        }
-        Self { secret, made: 0, md5, epoch: None, used: HashMap::new(), failures: HashMap::new() }
+        entropy.fill(&mut secret);
+        Self { secret, made: 0, epoch: None, used: HashMap::new(), failures: HashMap::new() }
     }
 
-    /// Whether an answer in MD5 will do from now on.
-    pub fn set_md5(&mut self, md5: bool) {
-        self.md5 = md5;
-    }
-
-    /// Values of the WWW-Authenticate fields of a 401, the strongest first (RFC 8760 §2.4).
-    pub fn challenges(&mut self, now: Instant, source: IpAddr, realm: &str, stale: bool) -> Vec<String> {
+    /// Values of the WWW-Authenticate fields of a 401, one for each way, in their order (RFC 8760 §2.4).
+    pub fn challenges(
+        &mut self,
+        now: Instant,
+        source: IpAddr,
+        realm: &str,
+        ways: &[Algorithm],
+        stale: bool,
+    ) -> Vec<String> {
         self.made += 1;
         let at = self.since_epoch(now);
         let nonce = self.nonce(at, self.made, source);
@@ -77,25 +76,24 @@ impl Door {
             let name = algorithm.as_str();
             format!("Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm={name}, qop=\"auth\"{stale}")
         };
-        let offered: &[Algorithm] =
-            if self.md5 { &[Algorithm::Sha256, Algorithm::Md5] } else { &[Algorithm::Sha256] };
-        offered.iter().copied().map(one).collect()
+        ways.iter().copied().map(one).collect()
     }
 
-    /// Whether a request that came from there is one of these users'.
+    /// Whether a request that came from there is one of these users', proven in one of these ways.
     pub fn judge(
         &mut self,
         now: Instant,
         source: IpAddr,
         realm: &str,
-        users: &[Credentials],
+        (users, ways): (&[Credentials], &[Algorithm]),
         request: &Message,
     ) -> Admission {
         if self.is_barred(now, source) {
             return Admission::Barred;
         }
-        let answer =
-            Answer::of(request).into_iter().find(|answer| answer.realm == realm && self.is_ours(answer));
+        let answer = Answer::of(request)
+            .into_iter()
+            .find(|answer| answer.realm == realm && is_asked_for(answer, ways));
         let Some(answer) = answer else { return Admission::Challenge { stale: false } };
         if !is_for(&answer.uri, request.request_uri()) {
             return Admission::OtherUri;
@@ -115,16 +113,6 @@ impl Door {
         } else {
             Admission::Pass
         }
-    }
-
-    /// Whether it is answered in a way we asked for.
-    fn is_ours(&self, answer: &Answer) -> bool {
-        let algorithm = match answer.algorithm {
-            Some(Algorithm::Sha256) => true,
-            Some(Algorithm::Md5) => self.md5,
-            Some(Algorithm::Sha512Trunc256) | None => false,
-        };
-        algorithm && answer.counted.as_ref().is_none_or(|(qop, ..)| qop.eq_ignore_ascii_case("auth"))
     }
 
     /// Each use of a nonce counts up; one without a count is good for one use.
@@ -201,6 +189,12 @@ impl Door {
     }
 }
 
+/// Whether it is answered in a way we asked for.
+fn is_asked_for(answer: &Answer, ways: &[Algorithm]) -> bool {
+    answer.algorithm.is_some_and(|algorithm| ways.contains(&algorithm))
+        && answer.counted.as_ref().is_none_or(|(qop, ..)| qop.eq_ignore_ascii_case("auth"))
+}
+
 /// Every user is compared, and one that is not there is hashed like one that is: the time tells nothing.
 fn is_right(answer: &Answer, users: &[Credentials], method: &str) -> bool {
     let Some(algorithm) = answer.algorithm else { return false };
@@ -213,11 +207,12 @@ fn is_right(answer: &Answer, users: &[Credentials], method: &str) -> bool {
     same & known.is_some()
 }
 
-/// Relays write hosts and ports anew; the number that is called is what the answer vouches for.
+/// Relays write hosts and ports anew; the number that is called is what the answer vouches for. Some name their registrar
+/// alone (sipp does): nobody can use that answer again, for its nonce is its source's and each use of it is counted.
 fn is_for(vouched: &str, asked: Option<&Uri>) -> bool {
     let Some(asked) = asked else { return false };
-    vouched == asked.as_str()
-        || Uri::parse(vouched.as_bytes()).is_ok_and(|uri| uri.user_part() == asked.user_part())
+    let same = |user: String| user.is_empty() || user == asked.user_part();
+    vouched == asked.as_str() || Uri::parse(vouched.as_bytes()).is_ok_and(|uri| same(uri.user_part()))
 }
 
 #[cfg(test)]
@@ -228,6 +223,8 @@ mod tests {
     use crate::sip::message::Framing;
 
     const REALM: &str = "pbx";
+    const BOTH: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Md5];
+    const STRICT: [Algorithm; 1] = [Algorithm::Sha256];
 
     fn users() -> Vec<Credentials> {
         vec![Credentials { user: "alice".to_owned(), password: "secret".to_owned(), realm: None }]
@@ -248,7 +245,7 @@ mod tests {
     /// A client that is asked, and what it then sends; again and again.
     fn asked(door: &mut Door, now: Instant, user: &str, password: &str) -> Login {
         let challenges: String = door
-            .challenges(now, source(1), REALM, false)
+            .challenges(now, source(1), REALM, &BOTH, false)
             .iter()
             .map(|value| format!("WWW-Authenticate: {value}\r\n"))
             .collect();
@@ -269,7 +266,7 @@ mod tests {
     }
 
     fn door() -> (Door, Instant) {
-        (Door::new(&mut Entropy::seeded(9), true), Instant::now())
+        (Door::new(&mut Entropy::seeded(9)), Instant::now())
     }
 
     const AGAIN: Admission = Admission::Challenge { stale: false };
@@ -278,14 +275,18 @@ mod tests {
     #[test]
     fn the_right_answer_passes_once_for_each_count() {
         let (mut door, now) = door();
-        assert_eq!(door.judge(now, source(1), REALM, &users(), &invite("")), AGAIN);
+        assert_eq!(door.judge(now, source(1), REALM, (&users(), &BOTH), &invite("")), AGAIN);
         let mut login = asked(&mut door, now, "alice", "secret");
         let first = answered(&mut login, "sip:bot@h");
         assert!(first.header("Authorization").unwrap().contains("SHA-256"));
-        assert_eq!(door.judge(now, source(1), REALM, &users(), &first), Admission::Pass);
-        assert_eq!(door.judge(now, source(1), REALM, &users(), &first), STALE, "a copy of it is a replay");
+        assert_eq!(door.judge(now, source(1), REALM, (&users(), &BOTH), &first), Admission::Pass);
+        assert_eq!(
+            door.judge(now, source(1), REALM, (&users(), &BOTH), &first),
+            STALE,
+            "a copy of it is a replay"
+        );
         let second = answered(&mut login, "sip:bot@h");
-        assert_eq!(door.judge(now, source(1), REALM, &users(), &second), Admission::Pass);
+        assert_eq!(door.judge(now, source(1), REALM, (&users(), &BOTH), &second), Admission::Pass);
     }
 
     #[test]
@@ -293,10 +294,10 @@ mod tests {
         let (mut door, now) = door();
         let mut login = asked(&mut door, now, "alice", "secret");
         let (one, two) = (answered(&mut login, "sip:bot@h"), answered(&mut login, "sip:bot@h"));
-        assert_eq!(door.judge(now, source(2), REALM, &users(), &one), STALE);
-        assert_eq!(door.judge(now + FRESH, source(1), REALM, &users(), &one), Admission::Pass);
+        assert_eq!(door.judge(now, source(2), REALM, (&users(), &BOTH), &one), STALE);
+        assert_eq!(door.judge(now + FRESH, source(1), REALM, (&users(), &BOTH), &one), Admission::Pass);
         assert_eq!(
-            door.judge(now + FRESH + Duration::from_millis(1), source(1), REALM, &users(), &two),
+            door.judge(now + FRESH + Duration::from_millis(1), source(1), REALM, (&users(), &BOTH), &two),
             STALE
         );
     }
@@ -308,14 +309,14 @@ mod tests {
             [("alice", "wrong"), ("mallory", "secret"), ("mallory", "")].iter().cycle().take(10)
         {
             let request = answered(&mut asked(&mut door, now, user, password), "sip:bot@h");
-            assert_eq!(door.judge(now, source(1), REALM, &users(), &request), AGAIN);
+            assert_eq!(door.judge(now, source(1), REALM, (&users(), &BOTH), &request), AGAIN);
         }
         let right = answered(&mut asked(&mut door, now, "alice", "secret"), "sip:bot@h");
-        assert_eq!(door.judge(now, source(1), REALM, &users(), &right), Admission::Barred);
-        assert_eq!(door.judge(now + FRESH, source(2), REALM, &users(), &invite("")), AGAIN);
+        assert_eq!(door.judge(now, source(1), REALM, (&users(), &BOTH), &right), Admission::Barred);
+        assert_eq!(door.judge(now + FRESH, source(2), REALM, (&users(), &BOTH), &invite("")), AGAIN);
         let later = now + FAILURE_SPAN;
         let right = answered(&mut asked(&mut door, later, "alice", "secret"), "sip:bot@h");
-        assert_eq!(door.judge(later, source(1), REALM, &users(), &right), Admission::Pass);
+        assert_eq!(door.judge(later, source(1), REALM, (&users(), &BOTH), &right), Admission::Pass);
     }
 
     #[test]
@@ -323,17 +324,19 @@ mod tests {
         let (mut door, now) = door();
         let mut login = asked(&mut door, now, "alice", "secret");
         let other = answered(&mut login, "sip:premium@h");
-        assert_eq!(door.judge(now, source(1), REALM, &users(), &other), Admission::OtherUri);
-        let relayed = answered(&mut login, "sip:bot@proxy.example:5070;x=y");
-        assert_eq!(door.judge(now, source(1), REALM, &users(), &relayed), Admission::Pass);
+        assert_eq!(door.judge(now, source(1), REALM, (&users(), &BOTH), &other), Admission::OtherUri);
+        for relayed in ["sip:bot@proxy.example:5070;x=y", "sip:192.0.2.1:5060"] {
+            let relayed = answered(&mut login, relayed);
+            assert_eq!(door.judge(now, source(1), REALM, (&users(), &BOTH), &relayed), Admission::Pass);
+        }
     }
 
     #[test]
     fn md5_may_be_switched_off() {
         let now = Instant::now();
-        let mut strict = Door::new(&mut Entropy::seeded(9), false);
-        assert_eq!(strict.challenges(now, source(1), REALM, true).len(), 1);
-        let nonce = strict.nonce(0, 1, source(1));
+        let mut door = Door::new(&mut Entropy::seeded(9));
+        assert_eq!(door.challenges(now, source(1), REALM, &STRICT, true).len(), 1);
+        let nonce = door.nonce(0, 1, source(1));
         let proof = Proof {
             algorithm: Algorithm::Md5,
             realm: REALM,
@@ -346,10 +349,13 @@ mod tests {
         let request = invite(&format!(
             "Authorization: Digest username=\"alice\",realm=\"pbx\",nonce=\"{nonce}\",uri=\"sip:bot@h\",response=\"{response}\"\r\n"
         ));
-        assert_eq!(strict.judge(now, source(1), REALM, &users(), &request), AGAIN);
-        strict.md5 = true;
-        assert_eq!(strict.judge(now, source(1), REALM, &users(), &request), Admission::Pass);
-        assert_eq!(strict.judge(now, source(1), REALM, &users(), &request), STALE, "without a count, once");
+        assert_eq!(door.judge(now, source(1), REALM, (&users(), &STRICT), &request), AGAIN);
+        assert_eq!(door.judge(now, source(1), REALM, (&users(), &BOTH), &request), Admission::Pass);
+        assert_eq!(
+            door.judge(now, source(1), REALM, (&users(), &BOTH), &request),
+            STALE,
+            "without a count, once"
+        );
     }
 
     #[test]

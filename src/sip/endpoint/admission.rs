@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Endpoint;
 use super::receive::Peer;
-use crate::sip::auth::Admission;
+use crate::sip::auth::{Admission, Algorithm};
 use crate::sip::message::{Message, Method};
 
 impl Endpoint {
@@ -19,17 +19,20 @@ impl Endpoint {
         if trunk.digest_users.is_empty() {
             return false;
         }
-        self.door.set_md5(self.config.digest_md5); // a reload may have changed it
+        let md5 = self.config.digest_md5;
+        let ways: Vec<Algorithm> =
+            trunk.digest_algorithms.iter().copied().filter(|way| md5 || *way != Algorithm::Md5).collect();
         let (source, realm) = (peer.hop.remote.ip(), trunk.name.as_str());
-        let (status, headers) = match self.door.judge(now, source, realm, &trunk.digest_users, request) {
-            Admission::Pass => return false,
-            Admission::Barred => (403, vec![("Reason", "Q.850;cause=21".to_owned())]),
-            Admission::OtherUri => (400, Vec::new()),
-            Admission::Challenge { stale } => {
-                let challenges = self.door.challenges(now, source, realm, stale);
-                (401, challenges.into_iter().map(|value| ("WWW-Authenticate", value)).collect())
-            }
-        };
+        let (status, headers) =
+            match self.door.judge(now, source, realm, (&trunk.digest_users, &ways), request) {
+                Admission::Pass => return false,
+                Admission::Barred => (403, vec![("Reason", "Q.850;cause=21".to_owned())]),
+                Admission::OtherUri => (400, Vec::new()),
+                Admission::Challenge { stale } => {
+                    let challenges = self.door.challenges(now, source, realm, &ways, stale);
+                    (401, challenges.into_iter().map(|value| ("WWW-Authenticate", value)).collect())
+                }
+            };
         // Being asked is the way of things; an answer that does not do is news.
         if status != 401 || request.header("Authorization").is_some() {
             self.outcry.refusal(now, "authentication", peer.hop, Some(status));

@@ -185,7 +185,7 @@ impl Endpoint {
             trunks,
             retired: Vec::new(),
             targets,
-            door: Door::new(&mut entropy, config.digest_md5),
+            door: Door::new(&mut entropy),
             seen: None,
             timers,
             salt: entropy.u64(),

@@ -1,8 +1,10 @@
 //! Reliable provisional answers (RFC 3262).
 
-use super::super::call::{ack, described, well_mannered};
+use super::super::call::{Placing, ack, described, well_mannered};
 use super::super::case::{Case, case};
-use super::super::stage::{Fault, Played, Stage};
+use super::super::dialog::Dialog;
+use super::super::stage::{Fault, Played, Seen, Stage};
+use super::super::text::Request;
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
@@ -32,10 +34,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-fn rack(
-    provisional: &super::super::stage::Seen,
-    invite: &super::super::text::Request,
-) -> Result<String, Fault> {
+fn rack(provisional: &Seen, invite: &Request) -> Result<String, Fault> {
     let rseq = provisional.header("RSeq");
     if rseq.is_empty() || !provisional.message.lists("Require", "100rel") {
         let found = format!("RSeq {rseq:?}, Require {:?}", provisional.header("Require"));
@@ -44,7 +43,7 @@ fn rack(
     Ok(format!("{rseq} {}", invite.value("CSeq")))
 }
 
-fn require(invite: &mut super::super::text::Request, order: &[&str]) {
+fn require(invite: &mut Request, order: &[&str]) {
     invite.set("Require", "100rel");
     if !invite.value("Supported").contains("100rel") {
         let supported = format!("{}, 100rel", invite.value("Supported"));
@@ -53,16 +52,29 @@ fn require(invite: &mut super::super::text::Request, order: &[&str]) {
     invite.arrange(order);
 }
 
-async fn prack_required(stage: &mut Stage) -> Played {
-    let mut placing = stage.prepare().await?;
+/// A reliable answer, what acknowledges it, and the early dialog it makes.
+struct Reliable {
+    ringing: Seen,
+    rack: String,
+    early: Dialog,
+}
+
+/// Sends the INVITE with `Require: 100rel`, and waits for its first reliable answer.
+async fn ring(stage: &mut Stage, placing: &mut Placing) -> Result<Reliable, Fault> {
     require(&mut placing.invite, stage.dialect.order);
     stage.clears(&placing.dialog, &placing.invite);
     stage.send(&placing.invite).await?;
     let ringing = stage.provisional(&placing.invite).await?;
-    well_mannered(&placing.invite, &ringing)?;
     let rack = rack(&ringing, &placing.invite)?;
     let mut early = placing.dialog.clone();
     early.learn(&ringing.message);
+    Ok(Reliable { ringing, rack, early })
+}
+
+async fn prack_required(stage: &mut Stage) -> Played {
+    let mut placing = stage.prepare().await?;
+    let Reliable { ringing, rack, mut early } = ring(stage, &mut placing).await?;
+    well_mannered(&placing.invite, &ringing)?;
     let mut prack = early.request("PRACK");
     stage.asks(prack.add("RAck", rack), 200).await?;
     placing.dialog.cseq = early.cseq;
@@ -77,13 +89,7 @@ async fn prack_required(stage: &mut Stage) -> Played {
 
 async fn prack_late_offer(stage: &mut Stage) -> Played {
     let mut placing = stage.prepare_late().await?;
-    require(&mut placing.invite, stage.dialect.order);
-    stage.clears(&placing.dialog, &placing.invite);
-    stage.send(&placing.invite).await?;
-    let ringing = stage.provisional(&placing.invite).await?;
-    let rack = rack(&ringing, &placing.invite)?;
-    let mut early = placing.dialog.clone();
-    early.learn(&ringing.message);
+    let Reliable { ringing, rack, mut early } = ring(stage, &mut placing).await?;
     let mut prack = early.request("PRACK");
     prack.add("RAck", rack);
     let offered = described(&ringing).ok();
@@ -109,13 +115,7 @@ async fn prack_late_offer(stage: &mut Stage) -> Played {
 
 async fn prack_astray(stage: &mut Stage) -> Played {
     let mut placing = stage.prepare().await?;
-    require(&mut placing.invite, stage.dialect.order);
-    stage.clears(&placing.dialog, &placing.invite);
-    stage.send(&placing.invite).await?;
-    let ringing = stage.provisional(&placing.invite).await?;
-    let rack = rack(&ringing, &placing.invite)?;
-    let mut early = placing.dialog.clone();
-    early.learn(&ringing.message);
+    let Reliable { rack, mut early, .. } = ring(stage, &mut placing).await?;
     let mut astray = early.request("PRACK");
     let stranger = format!("4711 {}", placing.invite.value("CSeq"));
     stage.asks(astray.add("RAck", stranger), 481).await?;
@@ -131,13 +131,7 @@ async fn prack_astray(stage: &mut Stage) -> Played {
 
 async fn prack_withheld(stage: &mut Stage) -> Played {
     let mut placing = stage.prepare_ringing().await?;
-    require(&mut placing.invite, stage.dialect.order);
-    stage.clears(&placing.dialog, &placing.invite);
-    stage.send(&placing.invite).await?;
-    let ringing = stage.provisional(&placing.invite).await?;
-    let rack = rack(&ringing, &placing.invite)?;
-    let mut early = placing.dialog.clone();
-    early.learn(&ringing.message);
+    let Reliable { ringing, rack, mut early } = ring(stage, &mut placing).await?;
     // T1 is 500 ms: two repetitions within 1.5 s.
     stage.listen(std::time::Duration::from_millis(1800)).await?;
     let copies = stage.copies(&ringing);

@@ -1,5 +1,6 @@
-//! How each PBX writes: its header fields and their order, its routes, its session description. The shapes are those
-//! of real traces; addresses, numbers and names are ours.
+//! How each PBX writes: its header fields and their order, its routes, its session description. The shapes of Avaya,
+//! Cisco, Asterisk, FreeSWITCH and of Genesys' late offer are those of traces (`tests/vectors/pbx`); those of CUCM,
+//! Kamailio and Ameyo are what they are known to write. Addresses, numbers and names are ours.
 //!
 //! In every text `{ip}` `{port}` `{t}` are our address and transport, `{caller}` the caller's number, `{host}` the
 //! host that is called, `{id}` a number of this call, `{hex}` one in hexadecimal.
