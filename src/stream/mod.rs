@@ -254,6 +254,12 @@ pub struct Figures {
     pub dropped_out: u64,
     /// Milliseconds of audio of the bot that were accepted.
     pub received_ms: u64,
+    /// The same in samples.
+    pub received: u64,
+    /// Samples dropped by `clear` before the playout heard of them: it counts the others.
+    pub cleared_unsent: u64,
+    /// Longest audio that waited to be played, in milliseconds.
+    pub longest_queue_ms: u64,
     /// Milliseconds refused because the queue was full.
     pub refused_ms: u64,
     /// Milliseconds played to the caller.
@@ -264,8 +270,10 @@ pub struct Figures {
     pub marks_received: u64,
     /// Marks echoed by playing, and because nothing stood before them.
     pub marks_played: u64,
-    /// Marks echoed by a clear.
+    /// Marks echoed by a clear, or because the stream ended.
     pub marks_cleared: u64,
+    /// Of those, the ones a clear overtook on their way to the playout, which found nothing before them.
+    pub marks_overtaken: u64,
     /// The bot's first audio, from `start`.
     pub first_audio: Option<Duration>,
 }

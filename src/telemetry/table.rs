@@ -314,8 +314,8 @@ pub const TABLE: &[Metric] = &[
 
     metric("streamkit_stream_connect_seconds", Histogram(NETWORK), &[Bot], "First attempt to the upgrade."),
     metric("streamkit_stream_first_audio_seconds", Histogram(NETWORK), &[Bot], "start to the bot's first audio."),
-    metric("streamkit_stream_turn_seconds", Histogram(NETWORK), &[Bot], "End of the caller's speech to the bot's audio."),
-    metric("streamkit_stream_clear_seconds", Histogram(NETWORK), &[Bot], "clear to silence at the caller."),
+    metric("streamkit_stream_turn_seconds", Histogram(NETWORK), &[Bot], "End of the caller's speech to the bot's answer on the wire, at the end of the call."),
+    metric("streamkit_stream_clear_seconds", Histogram(NETWORK), &[Bot], "clear received to silence on the wire, at the end of the call."),
     metric("streamkit_stream_messages_total", Counter, &[Pairs("direction", "event", STREAM_EVENTS)], "Messages on the bots' sockets."),
     metric("streamkit_stream_dropped_total", Counter, &[Of("cause", STREAM_DROPS)], "Messages or audio on the bots' sockets that came to nothing."),
     metric("streamkit_stream_outcomes_total", Counter, &[Triples(["status", "disconnected_by", "disposition"], OUTCOMES)], "Streams that are over."),

@@ -3,6 +3,7 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod accounts;
 mod answering;
 mod bot_leaves;
 mod cancelling;
