@@ -14,13 +14,14 @@ use super::switchboard::{Line, Mailbox, Slot, Switchboard};
 use super::{Beginning, Call, Config, Input, Opening, Output, Request, intake};
 use crate::ids::{CallKey, CallSid, Entropy, PortId};
 use crate::media::{self, Engine, Lane};
+use crate::route::MAX_BOTS;
 use crate::sip::{self, Incoming};
 use crate::stream::io::{Connector, Trace};
 use crate::stream::{self, Egress, StartStyle};
 use crate::telemetry::{log, metrics};
 
-/// Ports a call may have had: what is closed after a fault of ours.
-const PORTS: u8 = 4;
+/// Ports a call may have had: what is closed after a fault of ours. The caller's, one a bot that was tried, one to spare.
+const PORTS: u8 = 2 + MAX_BOTS as u8;
 
 /// What calls are joined to.
 pub struct Wires {

@@ -48,6 +48,10 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// Further attempts: 0 or 1.
     pub connect_retries: u8,
+    /// Streams in a row that a bot could not be had for, and it is left alone.
+    pub breaker_failures: u32,
+    /// For so long.
+    pub breaker_rest: Duration,
     /// Longest stream.
     pub max_stream_duration: Duration,
     /// Milliseconds a message to the bot: 20, 40, 60, 80 or 100.
@@ -79,6 +83,8 @@ impl Default for Config {
         Self {
             connect_timeout: Duration::from_secs(10),
             connect_retries: 1,
+            breaker_failures: 5,
+            breaker_rest: Duration::from_secs(30),
             max_stream_duration: Duration::from_secs(3600),
             frame_ms: 20,
             playout_prebuffer: Duration::from_millis(60),

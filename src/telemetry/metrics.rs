@@ -250,6 +250,11 @@ pub fn stream_connect(bot: &str, took: Duration) {
     histogram!("streamkit_stream_connect_seconds", "bot" => bot.to_owned()).record(took);
 }
 
+/// Whether a bot is called as usual (0), tried by one call (1), or left alone (2); by scheme, host, port and path.
+pub fn stream_breaker(bot: &str, state: u8) {
+    gauge!("streamkit_stream_breaker_state", "bot" => bot.to_owned()).set(state);
+}
+
 /// The bot's first audio came so long after `start`.
 pub fn stream_first_audio(bot: &str, took: Duration) {
     histogram!("streamkit_stream_first_audio_seconds", "bot" => bot.to_owned()).record(took);

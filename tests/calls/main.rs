@@ -9,6 +9,7 @@ mod bot_leaves;
 mod cancelling;
 mod encryption;
 mod keys;
+mod ladder;
 mod limits;
 mod network;
 mod plain;
