@@ -102,7 +102,7 @@ impl Session {
             return self.tally.dropped(Drop::TooManyMarks, 1);
         }
         self.figures.marks_received += 1;
-        let number = self.marks.accept(name);
+        let number = self.marks.accept(name, self.speech.queued() > 0);
         self.speech.mark(number);
     }
 
