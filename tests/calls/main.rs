@@ -4,6 +4,7 @@
 mod world;
 
 mod answering;
+mod barging;
 mod bot_leaves;
 mod cancelling;
 mod conformance;

@@ -106,7 +106,8 @@ impl Session {
         self.speech.mark(number);
     }
 
-    fn clear(&mut self) {
+    /// Nothing of what waits is to be heard: the bot says so, or its caller speaks.
+    pub(super) fn clear(&mut self) {
         self.speech.clear();
         self.marks.clear();
     }
