@@ -195,3 +195,19 @@ fn a_bot_that_reads_again_after_ten_seconds_has_lost_audio_and_nothing_else() {
     assert_heard(&world, &said);
     assert_eq!((&stream["messages"]["dropped"], &stream["Status"]), (&lost.into(), &"completed".into()));
 }
+
+#[test]
+fn hundreds_of_marks_between_two_words_leave_no_gap() {
+    let mut world = in_a_call();
+    let said = words(22, 2000);
+    world.bot().say(&said[..8000]);
+    for n in 0..500 {
+        world.bot().mark(&n.to_string());
+    }
+    world.bot().say(&said[8000..]);
+    world.run(secs(3));
+    assert_eq!(names(&mut world).len(), 500);
+    let stream = hang_up(&mut world);
+    assert_heard(&world, &said);
+    assert_eq!(stream["audio"]["starved"], 0);
+}
