@@ -228,7 +228,7 @@ impl Session {
     /// Takes one input. What it causes is polled afterwards.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
-            Input::Heard(samples) if self.speaks() => self.heard(samples),
+            Input::Heard(samples) if self.speaks() => self.heard(now, samples),
             Input::Heard(_) => {}
             Input::Told(told) => self.told(now, told),
             Input::Key { digit, held } => self.key(now, Teller::Signalling, digit, held),
@@ -336,11 +336,11 @@ impl Session {
         matches!(self.state, State::Up | State::Leaving { .. })
     }
 
-    fn heard(&mut self, samples: &[i16]) {
+    fn heard(&mut self, now: Instant, samples: &[i16]) {
         self.outbox.heard(samples);
         let began = self.barge.as_mut().is_some_and(|barge| barge.hear(samples));
         if began && self.listens() {
-            self.clear();
+            self.clear(now);
         }
     }
 
@@ -364,14 +364,14 @@ impl Session {
     fn told(&mut self, now: Instant, told: Told) {
         match told {
             Told::Digit { digit, held } => self.key(now, Teller::Rtp, digit, held),
-            Told::Mark { mark, how } => {
-                if self.marks.reached(mark, how) {
-                    match how {
-                        Reached::Played | Reached::Idle => self.figures.marks_played += 1,
-                        Reached::Cleared => self.figures.marks_cleared += 1,
-                    }
+            Told::Mark { mark, how } => match self.marks.reached(mark, how) {
+                Some(Reached::Played | Reached::Idle) => self.figures.marks_played += 1,
+                Some(Reached::Cleared) => {
+                    self.figures.marks_cleared += 1;
+                    self.figures.marks_overtaken += u64::from(how == Reached::Idle);
                 }
-            }
+                None => {}
+            },
         }
     }
 

@@ -158,9 +158,9 @@ fn of_words_each_followed_by_a_clear_the_last_is_heard() {
     assert_eq!((back.len(), back.last().map(String::as_str)), (201, Some("end")));
     let stream = hang_up(&mut world);
     assert_heard(&world, &said);
-    let figures = ["received_ms", "played_ms"].map(|name| stream["audio"][name].as_u64());
-    assert_eq!(figures, [21_000, 1000].map(Some));
-    assert_eq!(stream["marks"]["received"], 201);
+    let figures = ["received_ms", "played_ms", "cleared_ms"].map(|name| stream["audio"][name].as_u64());
+    assert_eq!(figures, [21_000, 1000, 20_000].map(Some));
+    assert_eq!(stream["marks"], json!({"received": 201, "played": 1, "cleared": 200}));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod accounts;
 mod answering;
 mod barging;
 mod bot_leaves;
@@ -11,6 +12,7 @@ mod conformance;
 mod encryption;
 mod floods;
 mod keys;
+mod ladder;
 mod limits;
 mod manners;
 mod network;

@@ -39,7 +39,7 @@ impl Session {
             FromBot::Clear => {
                 self.tally.heard(Heard::Clear);
                 match self.others.take(now) {
-                    true => self.clear(),
+                    true => self.clear(now),
                     false => self.pass_over(Drop::Rate),
                 }
             }
@@ -107,8 +107,8 @@ impl Session {
     }
 
     /// Nothing of what waits is to be heard: the bot says so, or its caller speaks.
-    pub(super) fn clear(&mut self) {
-        self.speech.clear();
+    pub(super) fn clear(&mut self, now: Instant) {
+        self.speech.clear(Some(now));
         self.marks.clear();
     }
 
