@@ -13,7 +13,7 @@ use super::read::Section;
 use super::{Http, Node, StreamTls};
 use crate::media;
 use crate::sip::io::Limits as Streams;
-use crate::stream::{self, PlainWs};
+use crate::stream::{self, PlainWs, StartExtras, StartStyle};
 use crate::telemetry::log;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -224,6 +224,10 @@ pub(super) fn stream(mut stream: Section<'_>) -> (stream::Config, StreamTls) {
     let default = stream::Config::default();
     let plain =
         [("private", Some(PlainWs::Private)), ("all", Some(PlainWs::All)), ("none", Some(PlainWs::None))];
+    let (raw, extras) = (
+        stream.word("media_format_style", false, &[("base64", Some(false)), ("raw", Some(true))]),
+        stream.key("start_extras", false).then(inbound),
+    );
     let read = stream::Config {
         connect_timeout: stream.within("connect_timeout", default.connect_timeout, SECOND..=30 * SECOND),
         connect_retries: stream.within("connect_retries", default.connect_retries, 0..=1),
@@ -245,6 +249,8 @@ pub(super) fn stream(mut stream: Section<'_>) -> (stream::Config, StreamTls) {
         ping_interval: stream.within("ping_interval", default.ping_interval, SECOND..=60 * SECOND),
         silence_timeout: stream.within("silence_timeout", default.silence_timeout, 2 * SECOND..=300 * SECOND),
         max_pending_marks: stream.within("max_pending_marks", default.max_pending_marks, 1..=65_536),
+        local_barge_in: stream.key("local_barge_in", default.local_barge_in),
+        start_style: StartStyle { raw, extras },
         allow_plain_ws: stream.word("allow_plain_ws", default.allow_plain_ws, &plain),
         ..default
     };
@@ -280,6 +286,11 @@ pub(super) fn stream(mut stream: Section<'_>) -> (stream::Config, StreamTls) {
     }
     stream.done();
     (read, tls)
+}
+
+/// What `start_extras` says of a call that came over a trunk.
+fn inbound() -> StartExtras {
+    StartExtras { direction: "inbound".to_owned(), ..StartExtras::default() }
 }
 
 fn frame_ms(stream: &mut Section<'_>, default: u32) -> u32 {

@@ -14,13 +14,22 @@ const IDLE_PER_SECOND: u32 = 100;
 #[derive(Debug)]
 pub(crate) struct Marks {
     /// On their way through the playout, in order.
-    playing: VecDeque<(u32, Box<str>)>,
+    playing: VecDeque<Playing>,
     /// Their turn came; `true` where it has to wait for a token.
     due: VecDeque<(bool, Box<str>)>,
     idle: Bucket,
     next: u32,
     /// Marks numbered below this were there when the bot cleared.
     cleared: u32,
+}
+
+/// A mark on its way through the playout.
+#[derive(Debug)]
+struct Playing {
+    number: u32,
+    /// Audio was queued before it: however late its turn is told, it is not idle.
+    behind_audio: bool,
+    name: Box<str>,
 }
 
 impl Marks {
@@ -34,24 +43,25 @@ impl Marks {
         self.playing.len() + self.due.len()
     }
 
-    /// A mark of the bot; its number.
-    pub(crate) fn accept(&mut self, name: &str) -> u32 {
-        let mark = self.next;
+    /// A mark of the bot, with audio queued before it or not; its number.
+    pub(crate) fn accept(&mut self, name: &str, behind_audio: bool) -> u32 {
+        let number = self.next;
         self.next = self.next.wrapping_add(1);
-        self.playing.push_back((mark, name.into()));
-        mark
+        self.playing.push_back(Playing { number, behind_audio, name: name.into() });
+        number
     }
 
     /// Its turn came, and why; `None` if there is no such mark. One that stood behind audio which a clear took before
     /// the playout heard of it finds nothing there: it is cleared all the same.
     pub(crate) fn reached(&mut self, mark: u32, how: Reached) -> Option<Reached> {
-        let at = self.playing.iter().position(|(number, _)| *number == mark)?;
+        let at = self.playing.iter().position(|playing| playing.number == mark)?;
         let before_clear = self.cleared.wrapping_sub(mark).wrapping_sub(1) < u32::MAX / 2;
         let how = if how == Reached::Idle && before_clear { Reached::Cleared } else { how };
-        let waits = how == Reached::Idle;
-        // The playout keeps their order; were one lost, those before it would still go back.
-        for (_, name) in self.playing.drain(..=at) {
-            self.due.push_back((waits, name));
+        let idle = how == Reached::Idle;
+        // The playout keeps their order; were one lost, those before it would still go back. It takes so many at a
+        // time, and calls idle those behind the audio that it had no room for while that played.
+        for Playing { behind_audio, name, .. } in self.playing.drain(..=at) {
+            self.due.push_back((idle && !behind_audio, name));
         }
         Some(how)
     }
@@ -66,7 +76,7 @@ impl Marks {
     pub(crate) fn release(&mut self) -> usize {
         self.clear();
         let playing = self.playing.len();
-        self.due.extend(self.playing.drain(..).map(|(_, name)| (false, name)));
+        self.due.extend(self.playing.drain(..).map(|playing| (false, playing.name)));
         playing
     }
 
@@ -98,7 +108,7 @@ mod tests {
     #[test]
     fn names_may_repeat_and_come_back_in_order() {
         let (now, mut marks) = (Instant::now(), Marks::new());
-        let numbers: Vec<_> = ["a", "a", "b"].map(|name| marks.accept(name)).into();
+        let numbers: Vec<_> = ["a", "a", "b"].map(|name| marks.accept(name, false)).into();
         for number in numbers {
             assert!(marks.reached(number, Reached::Played).is_some());
             assert!(marks.reached(number, Reached::Played).is_none(), "each exactly once");
@@ -110,10 +120,10 @@ mod tests {
     fn idle_marks_are_slowed_and_a_played_one_waits_behind_them() {
         let (now, mut marks) = (Instant::now(), Marks::new());
         for i in 0..600 {
-            let number = marks.accept(&i.to_string());
+            let number = marks.accept(&i.to_string(), false);
             marks.reached(number, Reached::Idle);
         }
-        let played = marks.accept("played");
+        let played = marks.accept("played", true);
         marks.reached(played, Reached::Played);
         assert_eq!(back(&mut marks, now).len(), 500);
         assert_eq!(marks.wake(now), Some(now + Duration::from_millis(10)));
@@ -122,14 +132,25 @@ mod tests {
     }
 
     #[test]
+    fn marks_behind_audio_are_not_slowed_though_their_turn_is_told_late() {
+        let (now, mut marks) = (Instant::now(), Marks::new());
+        for i in 0..600 {
+            marks.accept(&i.to_string(), true);
+        }
+        marks.reached(255, Reached::Played);
+        marks.reached(599, Reached::Idle);
+        assert_eq!(back(&mut marks, now).len(), 600);
+    }
+
+    #[test]
     fn a_clear_lets_all_that_wait_go_at_once() {
         let (now, mut marks) = (Instant::now(), Marks::new());
         for i in 0..600 {
-            let number = marks.accept(&i.to_string());
+            let number = marks.accept(&i.to_string(), false);
             marks.reached(number, Reached::Idle);
         }
         assert_eq!(back(&mut marks, now).len(), 500);
-        let behind = marks.accept("behind");
+        let behind = marks.accept("behind", false);
         marks.clear();
         assert_eq!(back(&mut marks, now).len(), 100);
         // What it stood behind never left the backlog.

@@ -26,6 +26,7 @@ pub mod upgrade;
 pub mod url;
 
 mod backlog;
+mod barge;
 mod limit;
 mod marks;
 mod outbox;
@@ -72,6 +73,10 @@ pub struct Config {
     pub silence_timeout: Duration,
     /// Marks that may wait.
     pub max_pending_marks: usize,
+    /// What the bot said is cleared when the caller begins to speak.
+    pub local_barge_in: bool,
+    /// How `start` is written for all bots.
+    pub start_style: StartStyle,
     /// To whom plain `ws://` may lead.
     pub allow_plain_ws: PlainWs,
     /// `User-Agent` of the upgrade.
@@ -95,6 +100,8 @@ impl Default for Config {
             ping_interval: Duration::from_secs(10),
             silence_timeout: Duration::from_secs(30),
             max_pending_marks: 8192,
+            local_barge_in: false,
+            start_style: StartStyle::default(),
             allow_plain_ws: PlainWs::Private,
             user_agent: concat!("StreamKit/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
@@ -153,6 +160,14 @@ pub struct StartStyle {
     pub raw: bool,
     /// `start_extras: true`.
     pub extras: Option<StartExtras>,
+}
+
+impl StartStyle {
+    /// Where this says nothing, what the other says.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        Self { raw: self.raw || other.raw, extras: self.extras.clone().or_else(|| other.extras.clone()) }
+    }
 }
 
 /// What `start_extras` adds to `start`.

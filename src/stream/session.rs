@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::barge::Barge;
 use super::limit::{Bucket, Window};
 use super::marks::Marks;
 use super::outbox::{Outbox, Sent};
@@ -144,6 +145,8 @@ pub struct Session {
     nonsense: Window,
     controls: Bucket,
     others: Bucket,
+    /// Listens for a caller who begins to speak.
+    barge: Option<Barge>,
     timers: Timers,
     /// The end, once it is decided, and how long the stream had lasted.
     verdict: Option<(Verdict, Duration)>,
@@ -182,7 +185,7 @@ impl Session {
     ) -> Self {
         start.rate = url.rate();
         let mut opening = String::new();
-        message::start(&mut opening, &start, url.parameters(), style);
+        message::start(&mut opening, &start, url.parameters(), &style.or(&config.start_style));
         let figures = Figures { sample_rate: start.rate.hz(), ..Figures::default() };
         let timers =
             Timers { began: None, ping: now, ping_due: false, heard: now, stuck: None, incomplete: None };
@@ -199,6 +202,7 @@ impl Session {
             nonsense: Window::new(200, Duration::from_secs(10)),
             controls: Bucket::new(100, 100),
             others: Bucket::new(400, 200),
+            barge: config.local_barge_in.then(|| Barge::new(start.rate)),
             timers,
             verdict: None,
             told: false,
@@ -224,7 +228,7 @@ impl Session {
     /// Takes one input. What it causes is polled afterwards.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
-            Input::Heard(samples) if self.speaks() => self.outbox.heard(samples),
+            Input::Heard(samples) if self.speaks() => self.heard(now, samples),
             Input::Heard(_) => {}
             Input::Told(told) => self.told(now, told),
             Input::Key { digit, held } => self.key(now, Teller::Signalling, digit, held),
@@ -330,6 +334,14 @@ impl Session {
 
     fn listens(&self) -> bool {
         matches!(self.state, State::Up | State::Leaving { .. })
+    }
+
+    fn heard(&mut self, now: Instant, samples: &[i16]) {
+        self.outbox.heard(samples);
+        let began = self.barge.as_mut().is_some_and(|barge| barge.hear(samples));
+        if began && self.listens() {
+            self.clear(now);
+        }
     }
 
     fn up(&mut self, now: Instant, connect: Duration) {

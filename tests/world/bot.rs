@@ -23,14 +23,16 @@ pub(crate) enum Door {
 /// What a bot does with each message, besides keeping it.
 pub(crate) type Script = fn(&mut Bot, &Value);
 
-/// Samples of a message of ours: 3200 octets.
-const CHUNK: usize = 1600;
+/// Octets of a message of ours.
+const CHUNK: usize = 3200;
 
 /// One bot, on one socket.
 #[derive(Debug)]
 pub(crate) struct Bot {
     /// Samples a second.
     pub(crate) rate: u32,
+    /// Milliseconds of each message it is to get.
+    pub(crate) frame_ms: u32,
     /// Everything that came, and when.
     pub(crate) heard: Vec<(Instant, Value)>,
     /// It answers a close frame, and pings.
@@ -49,23 +51,43 @@ pub(crate) struct Bot {
 impl Bot {
     pub(crate) fn new(rate: u32, script: Script) -> Self {
         let (heard, outbox) = (Vec::new(), VecDeque::new());
-        Self { rate, heard, polite: true, reads: true, slow: false, gone: false, script, outbox }
+        Self {
+            rate,
+            frame_ms: 20,
+            heard,
+            polite: true,
+            reads: true,
+            slow: false,
+            gone: false,
+            script,
+            outbox,
+        }
     }
 
     // ---- what it does ----
 
     /// Says this as fast as the socket takes it.
     pub(crate) fn say(&mut self, samples: &[i16]) {
-        for piece in samples.chunks(CHUNK) {
+        self.say_in(CHUNK, samples);
+    }
+
+    /// The same, in messages of so many octets.
+    pub(crate) fn say_in(&mut self, octets: usize, samples: &[i16]) {
+        for piece in pcm(samples).chunks(octets) {
             self.send(media(piece));
         }
     }
 
     /// Says this in real time, 20 ms a message.
     pub(crate) fn say_live(&mut self, samples: &[i16]) {
-        let step = (self.rate / 50) as usize;
-        for (place, piece) in samples.chunks(step).enumerate() {
-            self.outbox.push_back((ms(20) * place as u32, Frame::Text(media(piece).to_string())));
+        let frame = (self.rate / 25) as usize;
+        self.say_every(ms(20), frame, samples);
+    }
+
+    /// Says this in messages of so many octets, one every so often.
+    pub(crate) fn say_every(&mut self, pause: Duration, octets: usize, samples: &[i16]) {
+        for (place, piece) in pcm(samples).chunks(octets).enumerate() {
+            self.outbox.push_back((pause * place as u32, Frame::Text(media(piece).to_string())));
         }
     }
 
@@ -158,21 +180,21 @@ impl Bot {
         let messages: Vec<&Value> = self.heard.iter().map(|(_, message)| message).collect();
         let Some(first) = messages.first() else { return };
         assert_eq!(**first, json!({"event": "connected"}));
-        let frame = (self.rate / 50) as usize;
+        let (frame, step) = ((self.rate / 1000 * self.frame_ms) as usize, u64::from(self.frame_ms));
         let (mut number, mut chunk) = (0, 0);
         for message in &messages[1..] {
             if message["event"] == "close" {
                 continue;
             }
-            let (last, gap) = (number, self.slow && message["event"] == "media");
+            let last = number;
             number = digits(&message["sequence_number"]);
-            assert!(number == last + 1 || gap && number > last, "{message}");
+            assert!(number == last + 1 || self.slow && number > last, "{message}");
             assert_eq!(message["stream_sid"], messages[1]["stream_sid"]);
             if message["event"] == "media" {
                 let last = chunk;
                 chunk = digits(&message["media"]["chunk"]);
-                assert!(chunk == last + 1 || gap && chunk > last, "{message}");
-                assert_eq!(digits(&message["media"]["timestamp"]), (chunk - 1) * 20, "{message}");
+                assert!(chunk == last + 1 || self.slow && chunk > last, "{message}");
+                assert_eq!(digits(&message["media"]["timestamp"]), (chunk - 1) * step, "{message}");
                 assert_eq!(samples(message).len(), frame);
             }
         }
@@ -202,9 +224,14 @@ fn word(message: &Value) -> String {
     }
 }
 
-fn media(samples: &[i16]) -> Value {
-    let pcm: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+/// A message of audio as it should be.
+pub(crate) fn media(pcm: &[u8]) -> Value {
     json!({"event": "media", "media": {"payload": STANDARD.encode_to_string(pcm)}})
+}
+
+/// Samples as octets.
+pub(crate) fn pcm(samples: &[i16]) -> Vec<u8> {
+    samples.iter().flat_map(|sample| sample.to_le_bytes()).collect()
 }
 
 fn samples(media: &Value) -> Vec<i16> {

@@ -9,6 +9,7 @@ use streamkit::ids::{CallKey, StreamSid};
 use streamkit::media::StreamEnd;
 use streamkit::stream::connect::{Attempts, Failure};
 use streamkit::stream::session::{Input, Transmit};
+use streamkit::stream::tally::Drop;
 use streamkit::stream::{self, BotUrl, Command, Session, StartStyle};
 
 use super::bot::Door;
@@ -104,6 +105,11 @@ impl Bridge {
             }
         };
         self.session.handle(now, input);
+    }
+
+    /// How often the session dropped or passed over something for this cause.
+    pub(crate) fn drops(&mut self, why: Drop) -> u64 {
+        self.session.tally().drops(why)
     }
 
     /// When something is due.

@@ -92,6 +92,15 @@ pub(crate) fn is_silent(samples: &[i16]) -> bool {
     samples.iter().all(|sample| sample.abs() <= 8)
 }
 
+/// A line from its first sound to its last.
+pub(crate) fn sound(line: &[i16]) -> &[i16] {
+    let loud = |sample: &i16| !is_silent(std::slice::from_ref(sample));
+    match (line.iter().position(loud), line.iter().rposition(loud)) {
+        (Some(first), Some(last)) => &line[first..=last],
+        _ => &[],
+    }
+}
+
 /// What is left of samples that went through a G.711 law.
 pub(crate) fn companded(law: G711, samples: &[i16]) -> Vec<i16> {
     let (mut octets, mut back) = (vec![0; samples.len()], vec![0; samples.len()]);

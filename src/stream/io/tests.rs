@@ -11,12 +11,13 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::{
     Frame,
     coding::{Data, OpCode},
 };
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_tungstenite::{accept_async, accept_hdr_async};
 
@@ -470,4 +471,34 @@ async fn a_ca_file_without_a_certificate_is_an_error() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     assert!(Connector::tls(Some(file.path())).is_err());
     assert!(Connector::tls(Some(std::path::Path::new("/no/such/file"))).is_err());
+}
+
+#[tokio::test]
+async fn what_a_bot_says_in_one_breath_with_its_101_is_heard() {
+    let (listener, port) = bind().await;
+    let mut running = plain(&format!("ws://127.0.0.1:{port}/"));
+    let (mut tcp, _) = listener.accept().await.expect("it connects");
+    let mut request = Vec::with_capacity(2048);
+    while !request.ends_with(b"\r\n\r\n") {
+        assert!(tcp.read_buf(&mut request).await.expect("a request") > 0);
+    }
+    let request = String::from_utf8(request).expect("text");
+    let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
+    let accept = derive_accept_key(key.as_bytes());
+    let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade";
+    let mut breath = format!("{head}\r\nSec-WebSocket-Accept: {accept}\r\n\r\n").into_bytes();
+    let audio = br#"{"event":"media","media":{"payload":"AQACAAMA"}}"#;
+    breath.extend([0x81, audio.len() as u8]);
+    breath.extend(audio);
+    breath.extend([0x82, 1, 0]); // and a binary frame
+    tcp.write_all(&breath).await.expect("written");
+    let mut bot = WebSocketStream::from_raw_socket(tcp, Role::Server, None).await;
+    assert_eq!(next(&mut bot).await["event"], "connected");
+    assert_eq!(next(&mut bot).await["event"], "start");
+    bot.close(None).await.expect("closed");
+    while let Some(Ok(_)) = bot.next().await {}
+    let figures = running.outcome().await.figures;
+    assert_eq!((figures.messages_in, figures.ignored), (2, 1));
+    let orders = running.desk.with(|kept| std::mem::take(&mut kept.orders));
+    assert!(matches!(&orders[..], [Play::Audio(said), ..] if said[..] == [1, 2, 3]), "{orders:?}");
 }

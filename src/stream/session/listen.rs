@@ -102,11 +102,12 @@ impl Session {
             return self.tally.dropped(Drop::TooManyMarks, 1);
         }
         self.figures.marks_received += 1;
-        let number = self.marks.accept(name);
+        let number = self.marks.accept(name, self.speech.queued() > 0);
         self.speech.mark(number);
     }
 
-    fn clear(&mut self, now: Instant) {
+    /// Nothing of what waits is to be heard: the bot says so, or its caller speaks.
+    pub(super) fn clear(&mut self, now: Instant) {
         self.speech.clear(Some(now));
         self.marks.clear();
     }
