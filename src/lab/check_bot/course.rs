@@ -56,6 +56,8 @@ pub(super) enum Act {
     Frame(Vec<u8>),
     /// The caller begins or ends to speak.
     Speaks(bool),
+    /// The line was stuck until now: what the bot did meanwhile says nothing of it.
+    Stuck,
     /// The caller pressed a key.
     Key(Digit),
     Ping,
@@ -107,6 +109,7 @@ impl Course {
     /// The frames of so long are all sent at its end: a line that was stuck.
     fn stall(&mut self, long: Duration) {
         let first = self.acts.len();
+        self.acts.push_back((self.at, Act::Stuck));
         self.hold(long);
         let at = self.at;
         self.acts.iter_mut().skip(first).for_each(|(due, _)| *due = at);

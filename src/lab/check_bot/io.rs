@@ -42,6 +42,8 @@ type Socket = WebSocketStream<Box<dyn Line>>;
 
 /// One call at the URL's rate; what was found in it.
 pub(super) async fn call(target: &Target, url: &BotUrl, plan: &Plan) -> (Figures, Vec<Finding>) {
+    // Before anybody waits: it takes its time at the higher rates.
+    let course = lay_out(plan, url.rate());
     let began = Instant::now();
     let connected = timeout(CONNECT, connect(target, url)).await;
     match connected.unwrap_or_else(|_| Err(format!("nothing within {} s", CONNECT.as_secs()))) {
@@ -49,7 +51,7 @@ pub(super) async fn call(target: &Target, url: &BotUrl, plan: &Plan) -> (Figures
             let pen = Pen::new(url);
             let mut listener = Listener::new(pen.sid().to_owned(), url.rate());
             listener.handle(Instant::now(), Input::Open(began.elapsed()));
-            talk(socket, pen, listener, lay_out(plan, url.rate())).await
+            talk(socket, pen, listener, course).await
         }
         Err(why) => {
             let evidence = shortened(&why);
@@ -189,6 +191,7 @@ impl Talk {
                 self.send(&text);
             }
             Act::Speaks(speaks) => self.listener.handle(now, Input::Speaks(speaks)),
+            Act::Stuck => self.listener.handle(now, Input::Stuck),
             Act::Key(digit) => {
                 let text = self.pen.key(digit);
                 self.send(&text);

@@ -34,6 +34,8 @@ pub(super) enum Input<'a> {
     Started,
     /// The caller begins or ends to speak.
     Speaks(bool),
+    /// Our line was stuck until now.
+    Stuck,
     /// A ping is written.
     Pinged,
     /// A message could not be written: too many wait already.
@@ -144,6 +146,7 @@ impl Listener {
             }
             Input::Speaks(true) => self.interrupted(now),
             Input::Speaks(false) => self.falls_silent(now),
+            Input::Stuck => self.playout.excuse(),
             Input::Pinged => self.pinged = Some(now),
             Input::Pong => self.pinged = None,
             Input::Unread => self.unread(now),
@@ -433,7 +436,9 @@ mod tests {
         let ended = |input: &[Input<'_>]| {
             let mut call = Call::started();
             call.says(0, 200).marks(0, "a");
-            input.iter().for_each(|input| drop(call.after(1000, *input)));
+            for input in input {
+                call.after(1000, *input);
+            }
             call.faults()
         };
         assert_eq!(ended(&[Input::Closed(Some(1000))]), [Fault::EndsCall]);
@@ -451,12 +456,18 @@ mod tests {
     fn ignored_messages_are_counted_within_ten_seconds() {
         let mut call = Call::started();
         call.says(0, 200).marks(0, "a");
-        (0..200).for_each(|_| drop(call.after(10, Input::Binary(3))));
-        (0..100).for_each(|_| drop(call.after(80, Input::Text("?"))));
+        for _ in 0..200 {
+            call.after(10, Input::Binary(3));
+        }
+        for _ in 0..100 {
+            call.after(80, Input::Text("?"));
+        }
         assert_eq!(call.now - call.listener.started.unwrap(), Duration::from_secs(10));
         let mut slower = Call::started();
         slower.says(0, 200).marks(0, "a");
-        (0..300).for_each(|_| drop(slower.after(51, Input::Binary(3))));
+        for _ in 0..300 {
+            slower.after(51, Input::Binary(3));
+        }
         assert!(call.faults().contains(&Fault::Nonsense));
         assert_eq!(slower.faults(), [Fault::Binary]);
     }

@@ -111,6 +111,11 @@ impl Playout {
         self.returns = None;
     }
 
+    /// A hole before the next audio is not the bot's doing.
+    pub(super) fn excuse(&mut self) {
+        (self.concluded, self.utterance) = (true, None);
+    }
+
     /// Whether a mark of that name has not come back yet.
     pub(super) fn waits_for(&self, name: &str) -> bool {
         self.marks.iter().any(|(_, waiting)| waiting == name)
@@ -195,6 +200,8 @@ mod tests {
         playout.mark(t + ms(1200), "said".into());
         assert_eq!(playout.audio(t + ms(1700), 1600).hole, None);
         assert_eq!(playout.audio(t + ms(2000), 1600).hole, Some(ms(200)));
+        playout.excuse();
+        assert_eq!(playout.audio(t + ms(2300), 1600).hole, None);
     }
 
     #[test]
