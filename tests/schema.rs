@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use streamkit::config::{Config, Surroundings};
 use streamkit::daemon::{self, Onlookers};
 use streamkit::ids::{CallSid, Entropy, StreamSid};
-use streamkit::lab::bot::{self, Bot};
+use streamkit::lab::bot::{self, Bot, Script, Step};
 use streamkit::lab::caller::{Caller, Config as CallerConfig, Dial};
-use streamkit::lab::scene;
+use streamkit::lab::speech::Speech;
 use streamkit::sip::Transport;
 use streamkit::stream::parse::{self, FromBot};
 use streamkit::stream::{Direction, Start, StartExtras, StartStyle, Stop, message};
@@ -227,7 +227,7 @@ fn what_a_bot_sends_is_valid_exactly_if_it_has_an_effect() {
     }
 }
 
-/// The demonstration's call, and everything that passed on its socket.
+/// A call in which every message occurs, and everything that passed on its socket.
 #[test]
 fn every_message_of_a_whole_call_is_valid() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -249,7 +249,17 @@ fn every_message_of_a_whole_call_is_valid() {
 }
 
 async fn call() -> Vec<(Direction, String)> {
-    let bot_config = bot::Config { script: scene::bot(), ..bot::Config::default() };
+    let script = Script::of(vec![
+        Step::burst(Speech::Greeting.sound()),
+        Step::Mark("greeting".to_owned()),
+        Step::AwaitDigit(Digit::from_char('5').expect("a key")),
+        Step::burst(Speech::Story.sound()),
+        Step::Mark("a \"story\"".to_owned()),
+        Step::Clear,
+        Step::AwaitMark("a \"story\"".to_owned()),
+        Step::burst(Speech::Goodbye.sound()),
+    ]);
+    let bot_config = bot::Config { script, ..bot::Config::default() };
     let bot = Bot::start(bot_config).await.expect("a bot");
     let state = tempfile::tempdir().expect("a folder");
     let text = format!(
@@ -276,7 +286,8 @@ async fn call() -> Vec<(Direction, String)> {
     let dial = Dial::to(format!("sip:01512340321@{udp}")).header("X-UUI", "A1B2");
     let call = caller.dial(dial).await.expect("dialled");
     call.answered().await.expect("answered");
-    scene::caller(&call).await;
+    call.press("5").await;
+    bot.until(|calls| calls.first().is_some_and(|call| call.marks().len() == 2)).await;
     drop(call.finish().await);
     bot.until(|calls| calls.first().is_some_and(|call| call.ended.is_some())).await;
     running.stop().await;

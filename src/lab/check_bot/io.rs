@@ -27,6 +27,8 @@ use crate::stream::{BotUrl, PlainWs, message};
 const CONNECT: Duration = Duration::from_secs(10);
 /// 2 s of frames: `send_queue_ms`.
 const WAITING: usize = 100;
+/// Acts done before the socket has its turn: more than a stall, fewer than may wait.
+const AT_A_TIME: usize = 50;
 /// Longest message we look at: what is over the platform's limit shall be told, not break the connection.
 const MESSAGE: usize = 16 << 20;
 /// A bot that has closed closes its connection, too, by then.
@@ -137,6 +139,10 @@ async fn talk(
         if !talk.run(now) {
             break;
         }
+        if talk.course.front().is_some_and(|(due, _)| talk.began + *due <= now) {
+            tokio::task::yield_now().await; // this machine stood still: the socket comes first
+            continue;
+        }
         let next = talk.course.front().map_or(now, |(due, _)| talk.began + *due);
         let wake = talk.listener.next_mark().map_or(next, |mark| mark.min(next));
         tokio::select! {
@@ -175,8 +181,12 @@ impl Talk {
             self.send(&text);
             self.listener.handle(now, Input::Returned(&name));
         }
-        while self.course.front().is_some_and(|(due, _)| self.began + *due <= now) {
-            let Some((_, act)) = self.course.pop_front() else { break };
+        for _ in 0..AT_A_TIME {
+            if self.course.front().is_none_or(|(due, _)| self.began + *due > now) {
+                break;
+            }
+            let Some((due, act)) = self.course.pop_front() else { break };
+            self.listener.late(now.saturating_duration_since(self.began + due));
             if !self.act(now, act) {
                 return false;
             }

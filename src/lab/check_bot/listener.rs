@@ -83,6 +83,8 @@ pub struct Figures {
     pub marks: u64,
     /// `clear`s it sent.
     pub clears: u64,
+    /// The longest that our own machine was behind.
+    pub late: Duration,
 }
 
 /// One call being listened to.
@@ -168,6 +170,11 @@ impl Listener {
             Input::Unanswered if self.over => {}
             Input::Unanswered => self.findings.note(now, Fault::NoClose, || "within 2 s".to_owned()),
         }
+    }
+
+    /// What we do was due so long ago.
+    pub(super) fn late(&mut self, late: Duration) {
+        self.figures.late = self.figures.late.max(late);
     }
 
     /// A mark that comes back now.

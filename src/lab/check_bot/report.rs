@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 
 use super::{Checked, Fault, Figures, Finding, Report, Severity};
 
+/// A check on a machine that stands still longer is none of time.
+const LATE: Duration = Duration::from_millis(200);
+
 impl Report {
     /// The worst there is.
     pub fn worst(&self) -> Option<Severity> {
@@ -25,6 +28,14 @@ impl Report {
                     describe(&mut out, first, &rates(&found, self.calls.len()));
                 }
             }
+        }
+        let late = self.calls.iter().map(|call| call.figures.late).max().unwrap_or_default();
+        if late > LATE {
+            let ms = late.as_millis();
+            let _ = writeln!(
+                out,
+                "this machine was up to {ms} ms late itself: what is said of time may be its own\n"
+            );
         }
         let [advice, warnings, errors] = count;
         let _ = writeln!(out, "{}: {errors} errors, {warnings} warnings, {advice} advice", self.url);
@@ -104,6 +115,7 @@ fn call(call: &Checked) -> Value {
         "longest_starvation_ms": ms(figures.holes.1),
         "marks": figures.marks,
         "clears": figures.clears,
+        "late_ms": ms(figures.late),
         "findings": findings,
     })
 }
@@ -148,6 +160,10 @@ mod tests {
         assert!(text.starts_with("error    sends binary messages"), "{text}");
         assert!(text.contains("agentstream.md 6.5, at 16000 Hz, 2 times\n         at 1.50 s: 640 bytes\n"));
         assert!(text.contains("advice   sends no marks"), "{text}");
+        assert!(!text.contains("this machine"));
+        let mut busy = report();
+        busy.calls[0].figures.late = Duration::from_millis(350);
+        assert!(busy.text().contains("this machine was up to 350 ms late itself"));
         assert!(text.ends_with("wss://bot.example.com/: 1 errors, 0 warnings, 1 advice\n"), "{text}");
     }
 
