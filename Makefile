@@ -55,7 +55,7 @@ deny:
 	else echo "advisories NOT checked: their database cannot be fetched from here"; fi
 
 unit:
-	cargo test --locked
+	@.ci/unit
 
 loom:
 	RUSTFLAGS="--cfg loom" cargo test --release --manifest-path tests/loom/Cargo.toml --target-dir $(TARGET)/loom

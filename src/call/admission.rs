@@ -1,5 +1,5 @@
 //! Who may come in: calls at once and calls a second, of the node and of a trunk, and streams of the node and of an
-//! account. A permit is given back by being dropped.
+//! account; and which bots are left alone (`breaker`). A permit is given back by being dropped.
 //!
 //! One lock, held for a few table look-ups on the control plane; no media core ever comes here.
 
@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::breaker::Breakers;
 use crate::ids::TrunkId;
 
 /// How much the node takes.
@@ -110,7 +111,10 @@ struct Use {
 
 /// The door of the node; cloned, it is the same door.
 #[derive(Clone, Debug)]
-pub struct Admission(Arc<Mutex<Use>>);
+pub struct Admission {
+    used: Arc<Mutex<Use>>,
+    breakers: Breakers,
+}
 
 /// What is in use, for the gauges.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,7 +147,7 @@ impl Admission {
                 rate: max_cps.map(Bucket::new),
             })
             .collect();
-        Self(Arc::new(Mutex::new(Use {
+        let used = Use {
             rate: Bucket::new(limits.calls_per_second),
             limits,
             draining: false,
@@ -151,11 +155,17 @@ impl Admission {
             streams: 0,
             trunks,
             accounts: HashMap::new(),
-        })))
+        };
+        Self { used: Arc::new(Mutex::new(used)), breakers: Breakers::default() }
+    }
+
+    /// The bots' breakers.
+    pub fn breakers(&self) -> &Breakers {
+        &self.breakers
     }
 
     fn lock(&self) -> MutexGuard<'_, Use> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner) // counters stay whole whatever panicked beside them
+        self.used.lock().unwrap_or_else(PoisonError::into_inner) // counters stay whole whatever panicked beside them
     }
 
     /// Lets one call in.

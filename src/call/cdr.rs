@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::verdict::Verdict;
 use crate::ids::{CallSid, StreamSid};
 use crate::media::{RtpCounts, RtpSpec, StreamCounts};
-use crate::stream::{Disposition, Outcome};
+use crate::stream::{Disposition, Figures, Outcome};
 
 /// One call's record.
 #[derive(Clone, Debug, Serialize)]
@@ -261,6 +261,12 @@ pub struct StreamRecord {
     pub audio: Audio,
     /// The bot's marks.
     pub marks: Marks,
+    /// From the caller's last word to the bot's answer on the wire, turn by turn: the first 256.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub turns_ms: Vec<u32>,
+    /// From the bot's `clear` to silence on the wire, of those that cut its audio short: the first 256.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub clear_ms: Vec<u32>,
 }
 
 /// Messages on the socket.
@@ -277,7 +283,7 @@ pub struct Messages {
     pub dropped: u64,
 }
 
-/// What became of the bot's audio.
+/// What became of the bot's audio: what was received was played, cleared or discarded.
 #[derive(Clone, Debug, Serialize)]
 pub struct Audio {
     /// Accepted.
@@ -286,31 +292,36 @@ pub struct Audio {
     pub played_ms: u64,
     /// Dropped by `clear`.
     pub cleared_ms: u64,
+    /// Neither: it waited when the caller hung up or the stream ended, or was silence behind a bot's last word.
+    pub discarded_ms: u64,
     /// Refused because the queue was full.
     pub refused_ms: u64,
     /// Times it ran dry within an utterance.
     pub starved: u64,
     /// Longest of them.
     pub longest_starvation_ms: u64,
+    /// Longest that ever waited.
+    pub longest_queue_ms: u64,
 }
 
-/// What became of the bot's marks.
+/// What became of the bot's marks: those received were played, cleared or discarded.
 #[derive(Clone, Debug, Serialize)]
 pub struct Marks {
     /// Accepted.
     pub received: u64,
     /// Echoed in their turn.
     pub played: u64,
-    /// Echoed by a `clear`.
+    /// Echoed by a `clear`, or unheard before our `stop`.
     pub cleared: u64,
+    /// Neither: the bot had gone.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub discarded: u64,
 }
 
 impl StreamRecord {
     /// Of a stream that is over and the port it played through, if it had one.
     pub fn new(outcome: &Outcome, port: Option<&StreamCounts>) -> Self {
         let figures = &outcome.figures;
-        let rate = u64::from(figures.sample_rate).max(1);
-        let ms = |samples: u64| samples * 1000 / rate;
         Self {
             stream_sid: outcome.stream_sid.map(|sid: StreamSid| sid.to_string()),
             stream_url: outcome.url.clone(),
@@ -330,21 +341,51 @@ impl StreamRecord {
                 ignored: figures.ignored,
                 dropped: figures.dropped_out,
             },
-            audio: Audio {
-                received_ms: figures.received_ms,
-                played_ms: port.map_or(figures.played_ms, |port| ms(port.played)),
-                cleared_ms: port.map_or(figures.cleared_ms, |port| ms(port.cleared)),
-                refused_ms: figures.refused_ms,
-                starved: port.map_or(0, |port| port.starved),
-                longest_starvation_ms: port.map_or(0, |port| port.longest_starvation_ms),
-            },
-            marks: Marks {
-                received: figures.marks_received,
-                played: figures.marks_played,
-                cleared: figures.marks_cleared,
-            },
+            audio: Audio::new(figures, port),
+            marks: Marks::new(figures, port),
+            turns_ms: port.map(|port| port.turns_ms.clone()).unwrap_or_default(),
+            clear_ms: port.map(|port| port.clears_ms.clone()).unwrap_or_default(),
         }
     }
+}
+
+impl Audio {
+    /// What the port played and cleared is the truth; without one, what the session made of it.
+    fn new(figures: &Figures, port: Option<&StreamCounts>) -> Self {
+        let rate = u64::from(figures.sample_rate).max(1);
+        let ms = |samples: u64| samples * 1000 / rate;
+        let (played_ms, gone_ms) = match port {
+            // Rounded as one sum, so that the parts make up the whole to the millisecond.
+            Some(port) => (ms(port.played), ms(port.played + port.cleared + figures.cleared_unsent)),
+            None => (figures.played_ms, figures.played_ms + figures.cleared_ms),
+        };
+        Self {
+            received_ms: figures.received_ms,
+            played_ms,
+            cleared_ms: gone_ms - played_ms,
+            discarded_ms: figures.received_ms.saturating_sub(gone_ms),
+            refused_ms: figures.refused_ms,
+            starved: port.map_or(0, |port| port.starved),
+            longest_starvation_ms: port.map_or(0, |port| port.longest_starvation_ms),
+            longest_queue_ms: figures.longest_queue_ms,
+        }
+    }
+}
+
+impl Marks {
+    /// The port goes on playing when the session is over: it knows which were reached.
+    fn new(figures: &Figures, port: Option<&StreamCounts>) -> Self {
+        let received = figures.marks_received;
+        let reached = port
+            .map_or(figures.marks_played, |port| port.marks_played.saturating_sub(figures.marks_overtaken));
+        let played = reached.min(received);
+        let cleared = figures.marks_cleared.min(received - played);
+        Self { received, played, cleared, discarded: received - played - cleared }
+    }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Media {

@@ -107,6 +107,7 @@ impl Call {
             self.outputs.push_back(Output::Stream(stream::Command::Stop(stop)));
         }
         self.lower();
+        self.stage.place = None;
         self.leg.reservation = None;
         if std::mem::take(&mut self.leg.open) {
             self.rewire();

@@ -9,18 +9,19 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
 use super::admission::Admission;
-use super::cdr::{Began, Cdr};
+use super::cdr::{Began, Cdr, StreamRecord};
 use super::switchboard::{Line, Mailbox, Slot, Switchboard};
 use super::{Beginning, Call, Config, Input, Opening, Output, Request, intake};
 use crate::ids::{CallKey, CallSid, Entropy, PortId};
 use crate::media::{self, Engine, Lane};
+use crate::route::MAX_BOTS;
 use crate::sip::{self, Incoming};
 use crate::stream::io::{Connector, Trace};
 use crate::stream::{self, Egress, StartStyle};
 use crate::telemetry::{log, metrics};
 
-/// Ports a call may have had: what is closed after a fault of ours.
-const PORTS: u8 = 4;
+/// Ports a call may have had: what is closed after a fault of ours. The caller's, one a bot that was tried, one to spare.
+const PORTS: u8 = 2 + MAX_BOTS as u8;
 
 /// What calls are joined to.
 pub struct Wires {
@@ -271,7 +272,7 @@ fn finished(wires: &Wires, cdr: &Cdr) {
     for stream in &cdr.streams {
         let host = stream.stream_url.as_deref().and_then(|url| stream::BotUrl::parse(url).ok());
         if let Some(url) = host {
-            metrics::playout_underruns(url.host(), stream.audio.starved);
+            played(url.host(), stream);
         }
     }
     tracing::info!(
@@ -287,6 +288,15 @@ fn finished(wires: &Wires, cdr: &Cdr) {
         tracing::error!(call = %cdr.call_sid, cause = "cdr_queue_full", "a call record could not be written");
         metrics::cdr_failed();
     }
+}
+
+/// What one stream adds to the figures of its bot.
+fn played(bot: &str, stream: &StreamRecord) {
+    metrics::playout_underruns(bot, stream.audio.starved);
+    metrics::playout_queue(bot, Duration::from_millis(stream.audio.longest_queue_ms));
+    let time = |ms: &u32| Duration::from_millis(u64::from(*ms));
+    stream.turns_ms.iter().map(time).for_each(|took| metrics::stream_turn(bot, took));
+    stream.clear_ms.iter().map(time).for_each(|took| metrics::stream_clear(bot, took));
 }
 
 fn count(bot: &str, event: &stream::Event) {

@@ -15,6 +15,7 @@
 //! What it deliberately does not know: sockets, tasks, clocks; what a SIP message looks like on the wire.
 
 pub mod admission;
+pub mod breaker;
 pub mod cdr;
 mod config;
 mod ending;

@@ -1,6 +1,7 @@
 //! What a call does.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::admission::StreamPermit;
 use super::cdr::Cdr;
@@ -33,6 +34,6 @@ pub struct Opening {
     pub start: stream::Start,
     /// Its end of the audio.
     pub end: StreamEnd,
-    /// Held until the stream is over.
-    pub permit: StreamPermit,
+    /// Held until the stream is over; bots that are tried one after the other share it.
+    pub permit: Arc<StreamPermit>,
 }

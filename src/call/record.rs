@@ -9,7 +9,7 @@ use super::refusal::Denied;
 use super::stage::Stream;
 use super::verdict::Verdict;
 use super::{Config, cdr};
-use crate::ids::CallSid;
+use crate::ids::{CallSid, PortId};
 use crate::media::{RtpCounts, RtpSpec, StreamCounts};
 use crate::sip::Incoming;
 use crate::sip::message::header::diversion::{self, Diversion};
@@ -42,6 +42,8 @@ pub(super) struct Record {
 #[derive(Debug)]
 pub(super) struct Finished {
     pub(super) outcome: Outcome,
+    /// Whose counts are missing.
+    pub(super) port: Option<PortId>,
     pub(super) counts: Option<StreamCounts>,
 }
 
@@ -95,17 +97,16 @@ impl Record {
     }
 
     /// Counts of a stream port whose session was put away before.
-    pub(super) fn late_counts(&mut self, counts: StreamCounts) {
-        if let Some(last) = self.finished.last_mut().filter(|last| last.counts.is_none()) {
-            last.counts = Some(counts);
+    pub(super) fn late_counts(&mut self, port: PortId, counts: StreamCounts) {
+        let of = |finished: &&mut Finished| finished.port == Some(port) && finished.counts.is_none();
+        if let Some(finished) = self.finished.iter_mut().find(of) {
+            finished.counts = Some(counts);
         }
     }
 
     pub(super) fn close(&mut self, ending: &Ending, spec: Option<&RtpSpec>, leftover: Option<Stream>) -> Cdr {
         self.written = true;
-        let unfinished = leftover
-            .and_then(|stream| stream.outcome.map(|outcome| Finished { outcome, counts: stream.counts }));
-        self.finished.extend(unfinished);
+        self.finished.extend(leftover.and_then(Stream::finished));
         let cdr = &mut self.cdr;
         cdr.times.end = self.began.wall(ending.at);
         cdr.times.duration_ms =

@@ -170,7 +170,7 @@ impl Call {
                     stream.counts = Some(counts);
                     self.put_away();
                 } else {
-                    self.record.late_counts(counts);
+                    self.record.late_counts(port, counts);
                 }
             }
             Counts::Rtp(_) => {}

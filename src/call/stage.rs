@@ -1,5 +1,7 @@
 //! The bot on the call: its stream, and the port it plays through.
 
+use super::admission::{Full, StreamPermit};
+use super::breaker::{Address, Try};
 use super::cdr::millis;
 use super::record::Finished;
 use super::{Call, Opening, Output};
@@ -7,6 +9,7 @@ use crate::flow::Fact;
 use crate::ids::{PortId, StreamSid};
 use crate::media::{self, Spec, StreamCounts, StreamPort, StreamSpec};
 use crate::stream::{self, BotUrl, DisconnectedBy, Disposition, Figures, Outcome, Status, StreamError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What is on stage.
@@ -16,6 +19,8 @@ pub(super) struct Stage {
     pub(super) stream: Option<Stream>,
     /// How the one before it, or this one, ended: what a hangup says.
     pub(super) last: Option<Outcome>,
+    /// Place among the streams: bots that are tried one after the other share it.
+    pub(super) place: Option<Arc<StreamPermit>>,
 }
 
 /// A stream and its port.
@@ -23,6 +28,7 @@ pub(super) struct Stage {
 pub(super) struct Stream {
     pub(super) sid: StreamSid,
     pub(super) id: PortId,
+    bot: Address,
     /// Until it is opened in the engine.
     pub(super) port: Option<StreamPort>,
     /// The engine has it.
@@ -49,20 +55,50 @@ impl Stage {
     }
 }
 
+impl Stream {
+    /// For the record; nothing, if it is not over.
+    pub(super) fn finished(self) -> Option<Finished> {
+        let (port, counts) = (Some(self.id), self.counts);
+        self.outcome.map(|outcome| Finished { outcome, port, counts })
+    }
+}
+
 impl Call {
-    pub(super) fn open_stream(&mut self, now: Instant, url: &str) {
+    /// Opens a stream to this bot; where it is not the `last` one it is passed over while its breaker is open.
+    pub(super) fn open_stream(&mut self, now: Instant, url: &str, last: bool) {
+        // the one before is over: its port may still be closing
+        self.record.finished.extend(self.stage.stream.take().and_then(Stream::finished));
         let sid = StreamSid::fresh(&mut self.entropy);
         let url = match BotUrl::parse(url) {
             Ok(url) => url,
             Err(error) => return self.no_stream(now, Some(sid), Disposition::BadUrl, error),
         };
-        let permit = match self.admission.stream(&self.account) {
+        let permit = match self.place() {
             Ok(permit) => permit,
             Err(full) => {
                 tracing::info!(call = %self.sid, account = %self.account, cause = full.cause(), "stream throttled");
                 return self.no_stream(now, None, Disposition::Throttled, StreamError::Throttled);
             }
         };
+        let bot = Address::of(&url);
+        if !self.admission.breakers().admits(now, &self.config.stream, &bot) && !last {
+            tracing::info!(call = %self.sid, %bot, cause = "breaker_open", "bot passed over");
+            return self.tell(now, Fact::StreamFailed);
+        }
+        self.set_up(sid, bot, url, permit);
+    }
+
+    /// The place the call has among the streams, or a new one.
+    fn place(&mut self) -> Result<Arc<StreamPermit>, Full> {
+        let place = match self.stage.place.take() {
+            Some(place) => place,
+            None => Arc::new(self.admission.stream(&self.account)?),
+        };
+        self.stage.place = Some(Arc::clone(&place));
+        Ok(place)
+    }
+
+    fn set_up(&mut self, sid: StreamSid, bot: Address, url: BotUrl, permit: Arc<StreamPermit>) {
         let (port, end) =
             media::pair(StreamSpec { rate: url.rate(), prebuffer: self.config.stream.playout_prebuffer });
         let id = PortId { call: self.key, index: self.next_port };
@@ -79,6 +115,7 @@ impl Call {
         self.stage.stream = Some(Stream {
             sid,
             id,
+            bot,
             port: Some(port),
             open: false,
             outcome: None,
@@ -109,6 +146,7 @@ impl Call {
             stream::Event::Up { connect, attempts } => {
                 tracing::debug!(call = %self.sid, stream = %sid, connect_ms = millis(connect), attempts, "bot is up");
                 self.record.stream_up(now);
+                self.tried(now, Try::CameUp);
                 if self.ending.is_none() {
                     self.raise();
                     self.tell(now, Fact::StreamUp);
@@ -122,7 +160,19 @@ impl Call {
         }
     }
 
+    /// Tells the bot's breaker.
+    fn tried(&self, now: Instant, what: Try) {
+        if let Some(stream) = &self.stage.stream {
+            self.admission.breakers().tell(now, &self.config.stream, &stream.bot, what);
+        }
+    }
+
     fn stream_ended(&mut self, now: Instant, outcome: Outcome) {
+        match outcome.disposition {
+            Disposition::ConnectFailed => self.tried(now, Try::Failed),
+            _ if outcome.figures.connect.is_none() => self.tried(now, Try::GivenUp),
+            _ => {} // it came up, and that was told
+        }
         let Some(stream) = &mut self.stage.stream else { return };
         let plays_out = outcome.playing_out && stream.open && !stream.drained && self.ending.is_none();
         self.stage.last = Some(outcome.clone());
@@ -148,7 +198,7 @@ impl Call {
         self.timers.drain = None;
         self.lower();
         self.put_away();
-        self.tell(now, Fact::StreamEnded);
+        self.tell_end(now);
         self.conclude_if_done(now);
     }
 
@@ -169,11 +219,18 @@ impl Call {
     pub(super) fn put_away(&mut self) {
         let done =
             |stream: &mut Stream| stream.outcome.is_some() && (stream.counts.is_some() || !stream.closing);
-        if let Some(stream) = self.stage.stream.take_if(done) {
-            self.record
-                .finished
-                .extend(stream.outcome.map(|outcome| Finished { outcome, counts: stream.counts }));
+        let finished = self.stage.stream.take_if(done).and_then(Stream::finished);
+        self.record.finished.extend(finished);
+    }
+
+    /// Tells the flow how the last stream ended: whether another bot may do better.
+    fn tell_end(&mut self, now: Instant) {
+        let failed = [Disposition::ConnectFailed, Disposition::BadUrl];
+        if self.stage.last.as_ref().is_some_and(|last| failed.contains(&last.disposition)) {
+            return self.tell(now, Fact::StreamFailed);
         }
+        self.stage.place = None;
+        self.tell(now, Fact::StreamEnded);
     }
 
     fn no_stream(
@@ -185,8 +242,8 @@ impl Call {
     ) {
         let outcome = failed(stream_sid, disposition, error);
         self.stage.last = Some(outcome.clone());
-        self.record.finished.push(Finished { outcome, counts: None });
-        self.tell(now, Fact::StreamEnded);
+        self.record.finished.push(Finished { outcome, port: None, counts: None });
+        self.tell_end(now);
     }
 }
 

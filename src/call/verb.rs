@@ -22,7 +22,7 @@ impl Call {
             }
             match verb {
                 Verb::Answer => self.answer(now),
-                Verb::OpenStream { url } => self.open_stream(now, &url),
+                Verb::OpenStream { url, last } => self.open_stream(now, &url, last),
                 Verb::Wait(time) => self.timers.wait = Some(now + time),
                 Verb::Hangup => self.hang_up(now, ending::Why::Flow),
             }

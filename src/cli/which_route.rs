@@ -113,13 +113,16 @@ impl Question {
     }
 }
 
-/// Where a route leads; a bot's URL without its user info.
+/// Where a route leads; bots' URLs without their user info, in the order they are tried.
 pub(super) fn target(target: &Target) -> String {
     match target {
-        Target::Bot(url) => match BotUrl::parse(url) {
-            Ok(url) => format!("to the bot {url}"),
-            Err(wrong) => format!("to no bot: {wrong}"),
-        },
+        Target::Bot(urls) => {
+            let bot = |url: &String| match BotUrl::parse(url) {
+                Ok(url) => format!("to the bot {url}"),
+                Err(wrong) => format!("to no bot: {wrong}"),
+            };
+            urls.iter().map(bot).collect::<Vec<_>>().join(", else ")
+        }
         Target::Flow(id) => format!("to the flow {id}"),
         Target::Reject(status) => format!("answered {status}"),
     }
@@ -154,7 +157,7 @@ bot = "wss://k:s3cret@sales.example.com/media?x=1"
 [[route]]
 trunk = "pbx"
 account = "a"
-bot = "wss://other.example.com/"
+bot = ["wss://k:s3cret@other.example.com/", "wss://spare.example.com/"]
 "#;
 
     fn ask(question: &str) -> Result<String, String> {
@@ -174,7 +177,8 @@ bot = "wss://other.example.com/"
         assert_eq!(
             answer,
             "trunk pbx, account a\nroute 1: not this one: it is for trunk sbc\n\
-             route 2: not this one: to is \"0900\", not 0800*\nroute 3: to the bot wss://other.example.com/\n"
+             route 2: not this one: to is \"0900\", not 0800*\nroute 3: to the bot wss://other.example.com/, \
+             else to the bot wss://spare.example.com/\n"
         );
         let sales = ask("trunk=pbx,X-Exotel-AccountSid=b,to=08001,x-custom-header=Sales1").expect("a route");
         assert!(

@@ -7,6 +7,7 @@ use super::kinds::Listen;
 use super::read::Reading;
 use super::routes::Written;
 use super::trunks::Trunk;
+use crate::call::breaker::Address;
 use crate::media;
 use crate::sip::Transport;
 use crate::telemetry::exposition::Names;
@@ -98,11 +99,14 @@ fn notes(reading: &Reading<'_>, trunks: &[Trunk], routes: &[Written]) {
 pub(super) fn names(trunks: &[Trunk], routes: &[Written], own: Vec<String>, media: &media::Config) -> Names {
     let accounts: BTreeSet<String> =
         trunks.iter().flat_map(|trunk| trunk.call.access.accounts.clone()).chain(own).collect();
-    let bots: BTreeSet<String> = routes.iter().filter_map(|written| written.bot.clone()).collect();
+    let bots = || routes.iter().flat_map(|written| &written.bots);
+    let hosts: BTreeSet<String> = bots().map(|url| url.host().to_owned()).collect();
+    let addresses: BTreeSet<String> = bots().map(|url| Address::of(url).to_string()).collect();
     Names {
         trunks: trunks.iter().map(|trunk| trunk.call.name.clone()).collect(),
         accounts: accounts.into_iter().collect(),
-        bots: bots.into_iter().collect(),
+        bots: hosts.into_iter().collect(),
+        bot_addresses: addresses.into_iter().collect(),
         cores: if media.cores.is_empty() { vec![0] } else { media.cores.clone() },
     }
 }

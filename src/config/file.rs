@@ -227,6 +227,8 @@ pub(super) fn stream(mut stream: Section<'_>) -> (stream::Config, StreamTls) {
     let read = stream::Config {
         connect_timeout: stream.within("connect_timeout", default.connect_timeout, SECOND..=30 * SECOND),
         connect_retries: stream.within("connect_retries", default.connect_retries, 0..=1),
+        breaker_failures: stream.within("breaker_failures", default.breaker_failures, 1..=10_000),
+        breaker_rest: stream.within("breaker_rest", default.breaker_rest, SECOND..=HOUR),
         max_stream_duration: stream.within(
             "max_stream_duration",
             default.max_stream_duration,

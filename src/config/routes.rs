@@ -6,7 +6,7 @@ use super::error::Place;
 use super::kinds::{AccountName, Secret};
 use super::read::{Read, Section};
 use crate::ids::TrunkId;
-use crate::route::{Pattern, Route, Target};
+use crate::route::{MAX_BOTS, Pattern, Route, Target};
 use crate::stream::BotUrl;
 
 /// Judges the URL of a bot: what is wrong with it, without its secrets.
@@ -15,8 +15,8 @@ pub type JudgeUrl = fn(&str) -> Result<(), String>;
 /// One `[[route]]`.
 pub(super) struct Written {
     pub(super) route: Route,
-    /// Host of its bot, for the label `bot`.
-    pub(super) bot: Option<String>,
+    /// Its bots, for the label `bot`.
+    pub(super) bots: Vec<BotUrl>,
     /// Where its account is written.
     pub(super) account_place: Place,
 }
@@ -31,12 +31,12 @@ pub(super) fn route(mut route: Section<'_>, trunks: &[&str], judge: JudgeUrl) ->
     let target = target(&mut route, judge);
     route.done();
     let target = target?;
-    let bot = match &target {
-        Target::Bot(url) => BotUrl::parse(url).ok().map(|url| url.host().to_owned()),
-        Target::Flow(_) | Target::Reject(_) => None,
+    let bots = match &target {
+        Target::Bot(urls) => urls.iter().filter_map(|url| BotUrl::parse(url).ok()).collect(),
+        Target::Flow(_) | Target::Reject(_) => Vec::new(),
     };
     let route = Route { trunk: trunk?, to, from, account: account.map(|name| name.0), headers, target };
-    Some(Written { route, bot, account_place })
+    Some(Written { route, bots, account_place })
 }
 
 /// `None`: the route names a trunk there is not.
@@ -58,28 +58,42 @@ fn trunk(route: &mut Section<'_>, trunks: &[&str]) -> Option<Option<TrunkId>> {
 
 /// Exactly one of `bot`, `flow`, `reject`.
 fn target(route: &mut Section<'_>, judge: JudgeUrl) -> Option<Target> {
-    let (bot, flow) = (route.maybe::<Secret>("bot"), route.maybe::<String>("flow"));
+    let (written, flow) = (route.maybe::<Vec<Secret>>("bot"), route.maybe::<String>("flow"));
     let reject = route.has("reject").then(|| route.within("reject", 603_u16, 400..=699));
     route.maybe::<u16>("reject");
     if route.has("flow") {
         route.not_yet("flow", "a flow of your own");
     }
-    let written = ["bot", "flow", "reject"].into_iter().filter(|name| route.has(name)).count();
-    if written != 1 {
+    let targets = ["bot", "flow", "reject"].into_iter().filter(|name| route.has(name)).count();
+    if targets != 1 {
         let right = "write one of bot = \"wss://...\" or reject = 603";
-        route.refuse("", format!("{written} targets stand in it"), right);
+        route.refuse("", format!("{targets} targets stand in it"), right);
         return None;
     }
-    if let Some(Secret(url)) = bot {
-        return match judge(&url) {
-            Ok(()) => Some(Target::Bot(url)),
-            Err(wrong) => {
-                route.refuse("bot", wrong, "as \"wss://key:token@bot.example.com/media?sample-rate=16000\"");
-                None
-            }
-        };
+    match written {
+        Some(urls) => bots(route, urls, judge).map(Target::Bot),
+        None => reject.map(Target::Reject).or(flow.map(Target::Flow)),
     }
-    reject.map(Target::Reject).or(flow.map(Target::Flow))
+}
+
+/// One bot, or several in the order they are tried.
+fn bots(route: &Section<'_>, urls: Vec<Secret>, judge: JudgeUrl) -> Option<Vec<String>> {
+    if route.is_empty_list("bot") || urls.len() > MAX_BOTS {
+        let wrong = format!("{} bots stand in it", urls.len());
+        route.refuse("bot", wrong, format!("write 1 to {MAX_BOTS} of them"));
+        return None;
+    }
+    let several = urls.len() > 1;
+    let mut wrong = false;
+    for (place, Secret(url)) in urls.iter().enumerate() {
+        if let Err(what) = judge(url) {
+            let whose = if several { format!("bot {} of them: {what}", place + 1) } else { what };
+            route.refuse("bot", whose, "as \"wss://key:token@bot.example.com/media?sample-rate=16000\"");
+            wrong = true;
+        }
+    }
+    // one that could not be read is told already
+    (!wrong && !urls.is_empty()).then(|| urls.into_iter().map(|Secret(url)| url).collect())
 }
 
 impl Read for Pattern {

@@ -63,8 +63,29 @@ fn the_smallest_file_has_every_default() {
     assert_eq!(config.call.trunks[0].max_call, Duration::from_secs(4 * 3600));
     assert_eq!(config.http.listen[0].to_string(), "127.0.0.1:9464");
     assert_eq!(config.names.bots, ["bot.example.com"]);
-    assert!(matches!(&config.call.routes.routes[0].target, Target::Bot(url) if url.contains("token")));
+    assert!(
+        matches!(&config.call.routes.routes[0].target, Target::Bot(urls) if urls.len() == 1 && urls[0].contains("token"))
+    );
     assert!(config.notes.is_empty(), "{:?}", config.notes);
+}
+
+#[test]
+fn a_route_may_have_several_bots() {
+    let with =
+        |bots: &str| SMALLEST.replace("\"wss://key:token@bot.example.com/media?sample-rate=16000\"", bots);
+    let three =
+        r#"["wss://k:t@one.example.com/a?x=1", "wss://two.example.com:8443/b", "wss://One.example.com/a"]"#;
+    let config = read(&with(three)).expect("three bots");
+    assert!(matches!(&config.call.routes.routes[0].target, Target::Bot(urls) if urls.len() == 3));
+    assert_eq!(config.names.bot_addresses, ["wss://one.example.com:443/a", "wss://two.example.com:8443/b"]);
+    assert!(problem(&with("[]")).contains("route.bot: 0 bots stand in it; write 1 to 8 of them"));
+    let nine = format!("[{}]", vec!["\"wss://a\""; 9].join(", "));
+    assert!(problem(&with(&nine)).contains("route.bot: 9 bots stand in it"));
+    let second = problem(&with(r#"["wss://a", "wss://k:s3cret@b/#x"]"#));
+    assert!(
+        second.contains("route.bot: bot 2 of them: 3001 invalid stream url") && !second.contains("s3cret"),
+        "{second}"
+    );
 }
 
 #[test]
@@ -293,7 +314,7 @@ fn a_secret_is_kept_elsewhere_and_never_shown() {
     );
     let config = Config::from_text("f", &text, &machine).expect("a credential");
     assert!(
-        matches!(&config.call.routes.routes[0].target, Target::Bot(url) if url == "wss://k:s3cret@bot.example.com/")
+        matches!(&config.call.routes.routes[0].target, Target::Bot(urls) if *urls == ["wss://k:s3cret@bot.example.com/"])
     );
     let refused =
         Config::from_text("f", &text.replace("bot-url", "../bot-url"), &machine).expect_err("a way out");

@@ -129,11 +129,12 @@ fn used() -> Option<Used> {
 
 /// Bots of the routes by host.
 pub(super) fn bots(config: &call::Config) -> Vec<String> {
-    let host = |route: &crate::route::Route| match &route.target {
-        Target::Bot(url) => BotUrl::parse(url).ok().map(|url| url.host().to_owned()),
-        Target::Flow(_) | Target::Reject(_) => None,
-    };
-    let mut bots: Vec<String> = config.routes.routes.iter().filter_map(host).collect();
+    let urls = config.routes.routes.iter().flat_map(|route| match &route.target {
+        Target::Bot(urls) => urls.as_slice(),
+        Target::Flow(_) | Target::Reject(_) => &[],
+    });
+    let mut bots: Vec<String> =
+        urls.filter_map(|url| BotUrl::parse(url).ok()).map(|url| url.host().to_owned()).collect();
     bots.sort();
     bots.dedup();
     bots

@@ -39,6 +39,7 @@ impl Running {
         log::install(&config.log);
         exposition::install(&config.names);
         self.admission.set_limits(config.call.limits.clone(), super::trunk_limits(&config.call));
+        self.admission.breakers().keep(&config.names.bot_addresses);
         self.watched.set_bots(&config.call);
         if self.config.cpu_percent != config.cpu_percent {
             self.watched.set_cpu_mark(config.cpu_percent);

@@ -20,14 +20,16 @@ pub struct Cursor {
 impl Cursor {
     /// At the beginning.
     pub fn new(program: Arc<Program>, answer: AnswerMode) -> Self {
-        Self { program, at: None, steps: 0, scene: Scene { answer, answered: false } }
+        Self { program, at: None, steps: 0, scene: Scene { answer, answered: false, failed: 0 } }
     }
 
     /// Tells what happened; gives what is to be done, in order.
     pub fn tell(&mut self, fact: Fact) -> Verbs {
         let mut verbs = Verbs::new();
-        if fact == Fact::Answered {
-            self.scene.answered = true;
+        match fact {
+            Fact::Answered => self.scene.answered = true,
+            Fact::StreamFailed => self.scene.failed += 1,
+            _ => {} // the rest is the step's alone
         }
         let next = match (fact, self.step()) {
             (fact, Some(step)) => step.applet.tell(self.scene, fact, &mut verbs),
@@ -59,7 +61,7 @@ impl Cursor {
                 verbs.push(Verb::Hangup);
                 return;
             };
-            self.at = next;
+            (self.at, self.scene.failed) = (next, 0);
             match step.applet.enter(self.scene, verbs) {
                 Next::Stay => return,
                 Next::Leave => {}
@@ -74,11 +76,11 @@ mod tests {
     use std::time::Duration;
 
     fn cursor(answer: AnswerMode) -> Cursor {
-        Cursor::new(Arc::new(Program::voicebot("ws://bot")), answer)
+        Cursor::new(Arc::new(Program::voicebot(vec!["ws://bot".into()])), answer)
     }
 
     fn open() -> Verb {
-        Verb::OpenStream { url: "ws://bot".into() }
+        Verb::OpenStream { url: "ws://bot".into(), last: true }
     }
 
     #[test]
@@ -116,7 +118,31 @@ mod tests {
     fn a_bot_that_cannot_be_had_ends_the_call() {
         let mut cursor = cursor(AnswerMode::BotReady);
         cursor.tell(Fact::Began);
+        assert_eq!(cursor.tell(Fact::StreamFailed)[..], [Verb::Hangup]);
+        assert!(cursor.tell(Fact::StreamFailed).is_empty());
+    }
+
+    #[test]
+    fn the_next_bot_follows_one_that_cannot_be_had_and_none_follows_one_that_was_there() {
+        let two = || Program::voicebot(vec!["ws://a".into(), "ws://b".into()]);
+        let open = |url: &str, last| Verb::OpenStream { url: url.into(), last };
+        let mut cursor = Cursor::new(Arc::new(two()), AnswerMode::BotReady);
+        assert_eq!(cursor.tell(Fact::Began)[..], [open("ws://a", false)]);
+        assert_eq!(cursor.tell(Fact::StreamFailed)[..], [open("ws://b", true)]);
+        assert_eq!(cursor.tell(Fact::StreamUp)[..], [Verb::Answer]);
         assert_eq!(cursor.tell(Fact::StreamEnded)[..], [Verb::Hangup]);
+
+        let mut cursor = Cursor::new(Arc::new(two()), AnswerMode::Immediate);
+        assert_eq!(cursor.tell(Fact::Began)[..], [Verb::Answer, open("ws://a", false)]);
+        cursor.tell(Fact::Answered);
+        assert!(cursor.tell(Fact::StreamUp).is_empty());
+        assert_eq!(cursor.tell(Fact::StreamEnded)[..], [Verb::Hangup]);
+    }
+
+    #[test]
+    fn a_step_without_a_bot_is_passed() {
+        let mut cursor = Cursor::new(Arc::new(Program::voicebot(Vec::new())), AnswerMode::BotReady);
+        assert_eq!(cursor.tell(Fact::Began)[..], [Verb::Hangup]);
     }
 
     #[test]

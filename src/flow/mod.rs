@@ -43,6 +43,8 @@ pub enum Fact {
     StreamUp,
     /// The bot's first audio is queued.
     StreamAudio,
+    /// There is no stream: this bot could not be had. Another one may.
+    StreamFailed,
     /// The stream is over and what it left has been played.
     StreamEnded,
     /// The time asked for by `Verb::Wait` is over.
@@ -58,6 +60,8 @@ pub enum Verb {
     OpenStream {
         /// As configured, user info included.
         url: String,
+        /// No other bot follows if this one cannot be had: it is tried whatever is known of it.
+        last: bool,
     },
     /// `Fact::Waited` after this; a newer wait takes the place of an older one.
     Wait(Duration),

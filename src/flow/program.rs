@@ -19,11 +19,11 @@ pub struct Program {
 }
 
 impl Program {
-    /// What a route with `bot` means: a voicebot and a hangup.
-    pub fn voicebot(url: impl Into<String>) -> Self {
+    /// What a route with `bot` means: a voicebot, its bots in the order they are tried, and a hangup.
+    pub fn voicebot(urls: Vec<String>) -> Self {
         Self {
             steps: vec![
-                Step { applet: Applet::Voicebot(Voicebot { url: url.into() }), next: Some(1) },
+                Step { applet: Applet::Voicebot(Voicebot { urls }), next: Some(1) },
                 Step { applet: Applet::Hangup(Hangup), next: None },
             ],
         }

@@ -301,7 +301,7 @@ impl Graph {
                 let Some(line) = self.ports[at].rtp().map(|rtp| rtp.line(samples)) else { continue };
                 match linked.path {
                     Path::Gathers => linked.keep(line),
-                    Path::Drives => drive(&mut self.ports, at, to, gain, samples, elapsed),
+                    Path::Drives => drive(&mut self.ports, at, to, gain, samples, (now, elapsed)),
                     Path::Blocks => {}
                 }
             }
@@ -362,7 +362,7 @@ impl Graph {
             }
         }
         for at in 0..self.ports.len() {
-            self.hear(at, n, ticked);
+            self.hear(now, at, n, ticked);
         }
         for at in 0..self.ports.len() {
             self.conclude(now, at);
@@ -370,7 +370,7 @@ impl Graph {
     }
 
     /// Gives a port the block it hears.
-    fn hear(&mut self, at: usize, n: usize, ticked: u64) {
+    fn hear(&mut self, now: Instant, at: usize, n: usize, ticked: u64) {
         let mut heard = [0; Clock::BLOCK];
         let heard = &mut heard[..n];
         let id = self.ports[at].id;
@@ -383,12 +383,12 @@ impl Graph {
                 }
             }
             Kind::Stream(stream) if self.patch.driven(id) => {
-                silence(stream.owed_by_driver(ticked), |piece| stream.hear(piece));
+                silence(stream.owed_by_driver(ticked), |piece| stream.hear(now, piece));
             }
             Kind::Stream(stream) => {
                 let owed = stream.owed(ticked);
-                silence(owed.saturating_sub(n as u64), |piece| stream.hear(piece));
-                stream.hear(&heard[n - (owed.min(n as u64) as usize)..]);
+                silence(owed.saturating_sub(n as u64), |piece| stream.hear(now, piece));
+                stream.hear(now, &heard[n - (owed.min(n as u64) as usize)..]);
             }
             Kind::Player(_) => {}
         }
@@ -404,7 +404,7 @@ impl Graph {
         let event = match &mut self.ports[at].kind {
             Kind::Stream(stream) => {
                 if sent {
-                    stream.sent();
+                    stream.sent(now);
                 }
                 stream.report();
                 stream.drained().then_some(Event::Drained(id))
@@ -424,18 +424,25 @@ fn reservation(ports: &[Box<Port>], id: PortId) -> Option<&Reservation> {
 }
 
 /// Passes a piece of an RTP port's line to the stream it drives.
-fn drive(ports: &mut [Box<Port>], from: usize, to: PortId, gain: Gain, samples: usize, elapsed: u64) {
+fn drive(
+    ports: &mut [Box<Port>],
+    from: usize,
+    to: PortId,
+    gain: Gain,
+    samples: usize,
+    (now, elapsed): (Instant, u64),
+) {
     let Some(to) = ports.iter().position(|port| port.id == to) else { return };
     let Ok([from, to]) = ports.get_disjoint_mut([from, to]) else { return };
     let (Some(rtp), Some(stream)) = (from.rtp(), to.stream_mut()) else { return };
     let line = rtp.line(samples);
     if gain == Gain::UNITY {
-        return stream.follow(line, elapsed);
+        return stream.follow(now, line, elapsed, rtp.genuine());
     }
     let mut scaled = [0; Clock::BLOCK];
     for piece in line.chunks(Clock::BLOCK) {
         scale(piece, gain, &mut scaled);
-        stream.follow(&scaled[..piece.len()], elapsed);
+        stream.follow(now, &scaled[..piece.len()], elapsed, rtp.genuine());
     }
 }
 

@@ -25,7 +25,7 @@ pub mod tick;
 mod worker;
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use counts::{CoreCounts, Tally};
 pub use engine::{CoreLoad, Engine, EngineError, Lane};
@@ -271,8 +271,10 @@ pub struct StreamCounts {
     pub heard_lost: u64,
     /// Samples of the bot that went out to the caller.
     pub played: u64,
-    /// Samples dropped by `clear`.
+    /// Samples dropped because the bot said so.
     pub cleared: u64,
+    /// Samples dropped for another reason: beyond the bound of a `Finish`, or there when the port was closed.
+    pub discarded: u64,
     /// Times the queue ran empty within an utterance.
     pub starved: u64,
     /// Longest of them in milliseconds.
@@ -281,6 +283,21 @@ pub struct StreamCounts {
     pub marks_played: u64,
     /// Marks given back by a clear.
     pub marks_cleared: u64,
+    /// Milliseconds from the caller's last word to the bot's answer on the wire, of the first 256 turns.
+    pub turns_ms: Vec<u32>,
+    /// Milliseconds from the bot's `clear` to silence on the wire, of the first 256 that cut its audio short.
+    pub clears_ms: Vec<u32>,
+}
+
+impl StreamCounts {
+    /// Turns and clears that are listed.
+    pub const LISTED: usize = 256;
+
+    /// Nothing counted, and room for the lists.
+    fn with_room() -> Self {
+        let (turns_ms, clears_ms) = (Vec::with_capacity(Self::LISTED), Vec::with_capacity(Self::LISTED));
+        Self { turns_ms, clears_ms, ..Self::default() }
+    }
 }
 
 /// What the session orders of its stream port, in order.
@@ -291,7 +308,10 @@ pub enum Play {
     /// Tell when everything before it has been sent; numbered by the session.
     Mark(u32),
     /// Drop everything before it; its marks are told as cleared.
-    Clear,
+    Clear {
+        /// When the bot asked for it; absent: nobody is to hear it any more, and it counts as discarded.
+        asked: Option<Instant>,
+    },
     /// No more will come: play what is there up to this many samples of audio ordered since the stream began
     /// (what follows is digital silence), then tell the call `Event::Drained`.
     Finish {

@@ -129,7 +129,7 @@ impl StreamEnd {
         let room = match order {
             Play::Audio(_) => self.orders.slots() > KEPT_FREE && self.away < SPENT,
             Play::Mark(_) => self.orders.slots() > KEPT_FREE,
-            Play::Clear | Play::Finish { .. } => true,
+            Play::Clear { .. } | Play::Finish { .. } => true,
         };
         if !room {
             self.refused = true;
@@ -211,7 +211,7 @@ impl CoreEnd {
         let waiting = self.orders.slots();
         let Ok(chunk) = self.orders.read_chunk(waiting) else { return 0 };
         let (head, tail) = chunk.as_slices();
-        let clear = |order: &Play| matches!(order, Play::Clear);
+        let clear = |order: &Play| matches!(order, Play::Clear { .. });
         match tail.iter().rposition(clear) {
             Some(at) => head.len() + at + 1,
             None => head.iter().rposition(clear).map_or(0, |at| at + 1),
@@ -266,7 +266,7 @@ mod tests {
         let (mut core, mut end) = rings(spec());
         while end.play(Play::Audio(vec![1])).is_ok() {}
         assert!(matches!(end.play(Play::Mark(1)), Err(Play::Mark(1))));
-        assert!(end.play(Play::Clear).is_ok());
+        assert!(end.play(Play::Clear { asked: None }).is_ok());
         assert_eq!(core.until_clear(), ORDERS - KEPT_FREE + 1);
         while core.order().is_some() {}
         assert!(end.play(Play::Mark(1)).is_ok());

@@ -9,4 +9,4 @@ mod table;
 
 pub use access::{Access, MissingAccount, NoAccount};
 pub use pattern::Pattern;
-pub use table::{Asked, Route, Table, Target};
+pub use table::{Asked, MAX_BOTS, Route, Table, Target};

@@ -3,11 +3,15 @@
 use super::Pattern;
 use crate::ids::TrunkId;
 
+/// Bots of one route.
+pub const MAX_BOTS: usize = 8;
+
 /// Where a call goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A voicebot, then a hangup: the bot's URL as configured.
-    Bot(String),
+    /// A voicebot, then a hangup: the bots' URLs as configured, the first that can be had is taken. At least one, at
+    /// most `MAX_BOTS`.
+    Bot(Vec<String>),
     /// A flow by its id.
     Flow(String),
     /// A final SIP answer, 400..=699.

@@ -2,6 +2,7 @@
 //! for a `clear` may stand behind the audio.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use crate::media::Play;
 
@@ -25,18 +26,22 @@ impl Backlog {
         self.orders.push_back(order);
     }
 
-    /// Audio that waits here is gone at once; marks stay, before the `Clear`. How many samples went.
-    pub(crate) fn clear(&mut self) -> u64 {
+    /// Audio that waits here is gone at once; marks stay, before the `Clear`. How many samples went. `asked`: when the bot
+    /// did, if it was the bot.
+    pub(crate) fn clear(&mut self, mut asked: Option<Instant>) -> u64 {
         let mut gone = 0;
         self.orders.retain(|order| match order {
             Play::Audio(samples) => {
                 gone += samples.len() as u64;
                 false
             }
-            Play::Clear => false, // the one behind it does its work too
+            Play::Clear { asked: before } => {
+                asked = before.or(asked); // the one behind it does its work too
+                false
+            }
             Play::Mark(_) | Play::Finish { .. } => true,
         });
-        self.orders.push_back(Play::Clear);
+        self.orders.push_back(Play::Clear { asked });
         gone
     }
 
@@ -83,11 +88,11 @@ mod tests {
         let mut backlog = Backlog::default();
         backlog.audio(vec![1; 100]);
         backlog.push(Play::Mark(0));
-        assert_eq!(backlog.clear(), 100);
+        assert_eq!(backlog.clear(None), 100);
         backlog.audio(vec![2; 5]);
         backlog.push(Play::Mark(1));
-        assert_eq!(backlog.clear(), 5);
-        assert_eq!(text(&mut backlog), ["Mark(0)", "Mark(1)", "Clear"]);
+        assert_eq!(backlog.clear(None), 5);
+        assert_eq!(text(&mut backlog), ["Mark(0)", "Mark(1)", "Clear { asked: None }"]);
     }
 
     #[test]

@@ -42,16 +42,18 @@ impl Marks {
         mark
     }
 
-    /// Its turn came; false if there is no such mark.
-    pub(crate) fn reached(&mut self, mark: u32, how: Reached) -> bool {
-        let Some(at) = self.playing.iter().position(|(number, _)| *number == mark) else { return false };
+    /// Its turn came, and why; `None` if there is no such mark. One that stood behind audio which a clear took before
+    /// the playout heard of it finds nothing there: it is cleared all the same.
+    pub(crate) fn reached(&mut self, mark: u32, how: Reached) -> Option<Reached> {
+        let at = self.playing.iter().position(|(number, _)| *number == mark)?;
         let before_clear = self.cleared.wrapping_sub(mark).wrapping_sub(1) < u32::MAX / 2;
-        let waits = how == Reached::Idle && !before_clear;
+        let how = if how == Reached::Idle && before_clear { Reached::Cleared } else { how };
+        let waits = how == Reached::Idle;
         // The playout keeps their order; were one lost, those before it would still go back.
         for (_, name) in self.playing.drain(..=at) {
             self.due.push_back((waits, name));
         }
-        true
+        Some(how)
     }
 
     /// The bot cleared: all that wait go back at once, those still in the playout when it tells of them.
@@ -98,8 +100,8 @@ mod tests {
         let (now, mut marks) = (Instant::now(), Marks::new());
         let numbers: Vec<_> = ["a", "a", "b"].map(|name| marks.accept(name)).into();
         for number in numbers {
-            assert!(marks.reached(number, Reached::Played));
-            assert!(!marks.reached(number, Reached::Played), "each exactly once");
+            assert!(marks.reached(number, Reached::Played).is_some());
+            assert!(marks.reached(number, Reached::Played).is_none(), "each exactly once");
         }
         assert_eq!(back(&mut marks, now), ["a", "a", "b"]);
     }
@@ -130,7 +132,8 @@ mod tests {
         let behind = marks.accept("behind");
         marks.clear();
         assert_eq!(back(&mut marks, now).len(), 100);
-        marks.reached(behind, Reached::Idle); // what it stood behind never left the backlog
+        // What it stood behind never left the backlog.
+        assert_eq!(marks.reached(behind, Reached::Idle), Some(Reached::Cleared));
         assert_eq!(back(&mut marks, now), ["behind"]);
     }
 }

@@ -48,6 +48,10 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// Further attempts: 0 or 1.
     pub connect_retries: u8,
+    /// Streams in a row that a bot could not be had for, and it is left alone.
+    pub breaker_failures: u32,
+    /// For so long.
+    pub breaker_rest: Duration,
     /// Longest stream.
     pub max_stream_duration: Duration,
     /// Milliseconds a message to the bot: 20, 40, 60, 80 or 100.
@@ -79,6 +83,8 @@ impl Default for Config {
         Self {
             connect_timeout: Duration::from_secs(10),
             connect_retries: 1,
+            breaker_failures: 5,
+            breaker_rest: Duration::from_secs(30),
             max_stream_duration: Duration::from_secs(3600),
             frame_ms: 20,
             playout_prebuffer: Duration::from_millis(60),
@@ -254,6 +260,12 @@ pub struct Figures {
     pub dropped_out: u64,
     /// Milliseconds of audio of the bot that were accepted.
     pub received_ms: u64,
+    /// The same in samples.
+    pub received: u64,
+    /// Samples dropped by `clear` before the playout heard of them: it counts the others.
+    pub cleared_unsent: u64,
+    /// Longest audio that waited to be played, in milliseconds.
+    pub longest_queue_ms: u64,
     /// Milliseconds refused because the queue was full.
     pub refused_ms: u64,
     /// Milliseconds played to the caller.
@@ -264,8 +276,10 @@ pub struct Figures {
     pub marks_received: u64,
     /// Marks echoed by playing, and because nothing stood before them.
     pub marks_played: u64,
-    /// Marks echoed by a clear.
+    /// Marks echoed by a clear, or because the stream ended.
     pub marks_cleared: u64,
+    /// Of those, the ones a clear overtook on their way to the playout, which found nothing before them.
+    pub marks_overtaken: u64,
     /// The bot's first audio, from `start`.
     pub first_audio: Option<Duration>,
 }

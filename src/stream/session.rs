@@ -352,14 +352,14 @@ impl Session {
     fn told(&mut self, now: Instant, told: Told) {
         match told {
             Told::Digit { digit, held } => self.key(now, Teller::Rtp, digit, held),
-            Told::Mark { mark, how } => {
-                if self.marks.reached(mark, how) {
-                    match how {
-                        Reached::Played | Reached::Idle => self.figures.marks_played += 1,
-                        Reached::Cleared => self.figures.marks_cleared += 1,
-                    }
+            Told::Mark { mark, how } => match self.marks.reached(mark, how) {
+                Some(Reached::Played | Reached::Idle) => self.figures.marks_played += 1,
+                Some(Reached::Cleared) => {
+                    self.figures.marks_cleared += 1;
+                    self.figures.marks_overtaken += u64::from(how == Reached::Idle);
                 }
-            }
+                None => {}
+            },
         }
     }
 

@@ -36,6 +36,10 @@ pub(crate) struct Speech {
     received: u64,
     refused: u64,
     cleared: u64,
+    /// Of those cleared, the ones the playout never heard of.
+    unsent: u64,
+    /// Most samples that ever waited.
+    longest: u64,
 }
 
 impl Speech {
@@ -53,6 +57,8 @@ impl Speech {
             received: 0,
             refused: 0,
             cleared: 0,
+            unsent: 0,
+            longest: 0,
         }
     }
 
@@ -72,6 +78,7 @@ impl Speech {
         if queued > 0 {
             self.backlog.audio(samples);
         }
+        self.longest = self.longest.max(self.queued());
         Ok(Taken { queued, refused: all - queued })
     }
 
@@ -80,11 +87,15 @@ impl Speech {
         self.backlog.push(Play::Mark(number));
     }
 
-    /// Nothing that is queued is to be heard.
-    pub(crate) fn clear(&mut self) {
+    /// Nothing that is queued is to be heard: the bot asked for it then, or else nobody is there any more.
+    pub(crate) fn clear(&mut self, asked: Option<Instant>) {
         self.joiner.clear();
-        self.cleared += self.queued();
-        self.ordered -= self.backlog.clear(); // the playout never hears of it
+        let (queued, unsent) = (self.queued(), self.backlog.clear(asked));
+        if asked.is_some() {
+            self.cleared += queued;
+            self.unsent += unsent;
+        }
+        self.ordered -= unsent; // the playout never hears of it
         self.cleared_to = self.ordered;
         self.sound = self.ordered;
     }
@@ -94,7 +105,7 @@ impl Speech {
         let longest = drain.as_millis() as u64 * u64::from(self.rate.hz()) / 1000;
         let until = self.sound.min(self.played_to() + longest);
         if until <= self.played_to() {
-            self.clear();
+            self.clear(None);
             return false;
         }
         self.backlog.push(Play::Finish { until });
@@ -126,9 +137,19 @@ impl Speech {
         self.received.saturating_sub(self.cleared + self.queued())
     }
 
-    /// Samples dropped by clears.
+    /// Samples dropped by clears of the bot.
     pub(crate) fn cleared(&self) -> u64 {
         self.cleared
+    }
+
+    /// Of those, the ones the playout never heard of.
+    pub(crate) fn unsent(&self) -> u64 {
+        self.unsent
+    }
+
+    /// Most samples that ever waited.
+    pub(crate) fn longest(&self) -> u64 {
+        self.longest
     }
 
     /// The orders for the playout's ring.
@@ -175,8 +196,8 @@ mod tests {
         let mut speech = Speech::new(SampleRate::Hz8000, SECOND);
         said(&mut speech, &[1; 8000]);
         speech.orders().next().expect("it went to the ring");
-        speech.clear();
-        assert_eq!((speech.queued(), speech.cleared()), (0, 8000));
+        speech.clear(Some(Instant::now()));
+        assert_eq!((speech.queued(), speech.cleared(), speech.unsent()), (0, 8000, 0));
         assert_eq!(said(&mut speech, &[1; 8000]).refused, 0);
         speech.taken(8000); // the playout has seen the clear
         assert_eq!(speech.queued(), 8000);
@@ -207,7 +228,7 @@ mod tests {
         said(&mut speech, &[0; 8000]);
         speech.taken(100);
         assert!(!speech.finish(5 * SECOND));
-        assert_eq!(last(&mut speech).as_deref(), Some("Clear"));
+        assert_eq!(last(&mut speech).as_deref(), Some("Clear { asked: None }"));
         said(&mut speech, &[1; 100]);
         assert!(!speech.finish(Duration::ZERO));
     }
@@ -218,7 +239,8 @@ mod tests {
         said(&mut speech, &[1; 100]);
         speech.orders().next().expect("to the ring");
         said(&mut speech, &[1; 50]); // stays behind, and is cleared there
-        speech.clear();
+        speech.clear(Some(Instant::now()));
+        assert_eq!((speech.cleared(), speech.unsent()), (150, 50));
         speech.taken(100);
         said(&mut speech, &[1; 10]);
         assert!(speech.finish(5 * SECOND));

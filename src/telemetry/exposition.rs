@@ -27,6 +27,8 @@ pub struct Names {
     pub accounts: Vec<String>,
     /// Hosts of bots.
     pub bots: Vec<String>,
+    /// The bots one by one: scheme, host, port and path.
+    pub bot_addresses: Vec<String>,
     /// Media cores.
     pub cores: Vec<usize>,
 }
@@ -153,6 +155,7 @@ fn values(axis: &Axis, names: &Names) -> Vec<Labels> {
         Axis::Trunk => each("trunk", &names.trunks),
         Axis::Account => each("account", &names.accounts),
         Axis::Bot => each("bot", &names.bots),
+        Axis::BotAddress => each("bot", &names.bot_addresses),
         Axis::Target => Vec::new(),
         Axis::Core => names.cores.iter().map(|core| vec![("core", core.to_string())]).collect(),
     }
@@ -229,6 +232,7 @@ mod tests {
             trunks: vec!["pbx".into(), "sbc".into()],
             accounts: vec!["acme1".into()],
             bots: vec!["bot.example.com".into()],
+            bot_addresses: vec!["wss://bot.example.com:443/media".into()],
             cores: vec![0, 3],
         }
     }
@@ -236,6 +240,7 @@ mod tests {
     #[test]
     fn every_metric_of_the_table_is_there_from_the_start() {
         install(&names());
+        count::sip_target_up("pbx", "192.0.2.1:5060", true); // its targets are found out later
         let text = render(Format::Prometheus);
         for metric in TABLE {
             let line = match metric.kind {

@@ -250,17 +250,22 @@ pub fn stream_connect(bot: &str, took: Duration) {
     histogram!("streamkit_stream_connect_seconds", "bot" => bot.to_owned()).record(took);
 }
 
+/// Whether a bot is called as usual (0), tried by one call (1), or left alone (2); by scheme, host, port and path.
+pub fn stream_breaker(bot: &str, state: u8) {
+    gauge!("streamkit_stream_breaker_state", "bot" => bot.to_owned()).set(state);
+}
+
 /// The bot's first audio came so long after `start`.
 pub fn stream_first_audio(bot: &str, took: Duration) {
     histogram!("streamkit_stream_first_audio_seconds", "bot" => bot.to_owned()).record(took);
 }
 
-/// The bot began to speak so long after the caller ended.
+/// The bot's answer left so long after the caller's last word; told when the call ends.
 pub fn stream_turn(bot: &str, took: Duration) {
     histogram!("streamkit_stream_turn_seconds", "bot" => bot.to_owned()).record(took);
 }
 
-/// The caller heard silence so long after `clear` came.
+/// Silence left so long after `clear` came; told when the call ends.
 pub fn stream_clear(bot: &str, took: Duration) {
     histogram!("streamkit_stream_clear_seconds", "bot" => bot.to_owned()).record(took);
 }
@@ -277,6 +282,11 @@ pub fn stream_messages(direction: &'static str, event: &'static str, count: u64)
 /// Messages or pieces of audio came to nothing; the cause stands in `table::STREAM_DROPS`.
 pub fn stream_dropped(cause: &'static str, count: u64) {
     counter!("streamkit_stream_dropped_total", "cause" => cause).increment(count);
+}
+
+/// The longest audio of one stream's bot that waited to be played.
+pub fn playout_queue(bot: &str, longest: Duration) {
+    histogram!("streamkit_playout_queue_seconds", "bot" => bot.to_owned()).record(longest);
 }
 
 /// How often a bot's audio ran dry within an utterance.

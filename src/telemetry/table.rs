@@ -27,6 +27,8 @@ pub enum Axis {
     Account,
     /// `bot`: hosts of the bots named in the configuration.
     Bot,
+    /// `bot`: the same bots one by one, as scheme, host, port and path.
+    BotAddress,
     /// `core`: the media cores.
     Core,
     /// `trunk` and `target`: what the configured trunks call; no series before the first is looked at.
@@ -46,7 +48,7 @@ pub struct Metric {
     pub axes: &'static [Axis],
 }
 
-use Axis::{Account, Bot, Core, Of, Pairs, Target, Triples, Trunk};
+use Axis::{Account, Bot, BotAddress, Core, Of, Pairs, Target, Triples, Trunk};
 use Kind::{Counter, Gauge, Histogram};
 
 const TRANSPORT: Axis = Of("transport", &["udp", "tcp", "tls"]);
@@ -313,9 +315,10 @@ pub const TABLE: &[Metric] = &[
     metric("streamkit_media_events_lost_total", Counter, &[], "Events a media core could not tell because its ring was full."),
 
     metric("streamkit_stream_connect_seconds", Histogram(NETWORK), &[Bot], "First attempt to the upgrade."),
+    metric("streamkit_stream_breaker_state", Gauge, &[BotAddress], "Whether a bot is called as usual (0), tried by one call (1), or passed over for others (2)."),
     metric("streamkit_stream_first_audio_seconds", Histogram(NETWORK), &[Bot], "start to the bot's first audio."),
-    metric("streamkit_stream_turn_seconds", Histogram(NETWORK), &[Bot], "End of the caller's speech to the bot's audio."),
-    metric("streamkit_stream_clear_seconds", Histogram(NETWORK), &[Bot], "clear to silence at the caller."),
+    metric("streamkit_stream_turn_seconds", Histogram(NETWORK), &[Bot], "End of the caller's speech to the bot's answer on the wire, at the end of the call."),
+    metric("streamkit_stream_clear_seconds", Histogram(NETWORK), &[Bot], "clear received to silence on the wire, at the end of the call."),
     metric("streamkit_stream_messages_total", Counter, &[Pairs("direction", "event", STREAM_EVENTS)], "Messages on the bots' sockets."),
     metric("streamkit_stream_dropped_total", Counter, &[Of("cause", STREAM_DROPS)], "Messages or audio on the bots' sockets that came to nothing."),
     metric("streamkit_stream_outcomes_total", Counter, &[Triples(["status", "disconnected_by", "disposition"], OUTCOMES)], "Streams that are over."),

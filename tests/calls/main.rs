@@ -3,11 +3,13 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod accounts;
 mod answering;
 mod bot_leaves;
 mod cancelling;
 mod encryption;
 mod keys;
+mod ladder;
 mod limits;
 mod network;
 mod plain;

@@ -4,7 +4,7 @@ use serde_json::Value;
 use streamkit::route::{MissingAccount, Pattern, Route, Target};
 
 use crate::world::caller::{field, sdp};
-use crate::world::{Setup, World, to};
+use crate::world::{Setup, World, to, to_bots};
 
 /// One call that is refused: its ladder, the refusal's text, its record.
 fn refused(setup: Setup, change: impl Fn(&mut crate::world::caller::Caller)) -> (String, String, Value) {
@@ -43,7 +43,7 @@ fn an_account_that_is_not_the_trunks_is_a_403() {
 
 #[test]
 fn a_number_that_leads_nowhere_is_a_404() {
-    let nowhere = Route { to: Some(Pattern::new("0800*")), ..to(Target::Bot("ws://10.0.0.9/".to_owned())) };
+    let nowhere = Route { to: Some(Pattern::new("0800*")), ..to_bots(&["ws://10.0.0.9/"]) };
     let (ladder, refusal, cdr) = refused(Setup { routes: vec![nowhere], ..Setup::default() }, |_| {});
     assert_eq!(ladder, "INVITE <100 <404 ACK");
     assert_eq!(field(&refusal, "Reason"), "Q.850;cause=1");

@@ -11,7 +11,7 @@ use crate::world::bot::Door;
 use crate::world::caller::{Hook, sdp};
 use crate::world::clock::{Frame, ms, secs};
 use crate::world::net::{Path, Paths};
-use crate::world::{Setup, World};
+use crate::world::{Setup, World, to_bots};
 
 fn pick<T: Clone>(chance: &mut Entropy, of: &[T]) -> T {
     of[chance.below(of.len() as u32) as usize].clone()
@@ -30,7 +30,14 @@ fn any_path(chance: &mut Entropy) -> Path {
 
 fn any_setup(seed: u64, chance: &mut Entropy) -> Setup {
     let rate = pick(chance, &SampleRate::ALL);
-    let mut setup = Setup { seed, ..Setup::url(&format!("ws://10.0.0.9/?sample-rate={rate}")) };
+    let url = |host: &str| format!("ws://{host}/?sample-rate={rate}");
+    let mut setup = Setup { seed, ..Setup::url(&url("10.0.0.9")) };
+    if chance.below(3) == 0 {
+        setup.routes = vec![to_bots(&[&url("10.0.0.8"), &url("10.0.0.9")])];
+        let door = pick(chance, &[Door::Silent, Door::Fails(ms(300), Failure::Refused), Door::Opens(ms(70))]);
+        setup.houses = vec![("10.0.0.8", vec![door])];
+        setup.stream.connect_timeout = secs(3);
+    }
     setup.trunk.answer = pick(chance, &[AnswerMode::BotReady, AnswerMode::Immediate, AnswerMode::BotAudio]);
     setup.trunk.ring = pick(chance, &[Ring::Nothing, Ring::Ringing, Ring::EarlyMedia]);
     (setup.trunk.media_timeout, setup.trunk.max_call) = (secs(20), secs(120));

@@ -36,6 +36,10 @@ pub(crate) const ACCOUNT: &str = "acme1";
 pub(crate) fn alone(test: impl Future<Output = ()>) {
     let _one = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     drop(runtime()); // the first one of a process opens a pipe for signals that stays
+    let until = Instant::now() + PATIENCE;
+    while !threads().is_empty() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1)); // its threads go a moment after it
+    }
     let (descriptors, threads) = (descriptors(), threads());
     let runtime = runtime();
     runtime.block_on(async { timeout(BOUND, test).await.expect("the test is over in time") });

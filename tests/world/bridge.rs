@@ -31,7 +31,7 @@ pub(crate) struct Bridge {
     up: bool,
     over: Option<Instant>,
     delay: Duration,
-    _permit: StreamPermit,
+    _permit: Arc<StreamPermit>,
 }
 
 #[derive(Debug)]

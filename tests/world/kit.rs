@@ -28,6 +28,8 @@ pub(crate) struct Kit {
     pub(crate) cdrs: Vec<Cdr>,
     /// How the doors of bots answer, attempt after attempt; the last one for ever.
     pub(crate) doors: Vec<Door>,
+    /// The same of single bots, by host.
+    pub(crate) houses: Vec<(&'static str, Vec<Door>)>,
     /// No RTP port is free.
     pub(crate) no_ports: bool,
     config: Arc<call::Config>,
@@ -60,6 +62,7 @@ impl Kit {
             bridges: BTreeMap::new(),
             cdrs: Vec::new(),
             doors: setup.doors.clone(),
+            houses: setup.houses.clone(),
             no_ports: false,
             config: Arc::new(setup.config()),
             sip,
@@ -213,7 +216,9 @@ impl Kit {
                     Output::OpenStream(opening) => {
                         self.opened += 1;
                         opened.push((self.opened, opening.url.rate().hz()));
-                        let (config, doors) = (self.config.stream.clone(), self.doors.clone());
+                        let house = self.houses.iter().find(|(host, _)| *host == opening.url.host());
+                        let doors = house.map_or(&self.doors, |(_, doors)| doors).clone();
+                        let config = self.config.stream.clone();
                         let bridge =
                             Bridge::new(post.now, self.opened, key, *opening, config, doors, self.ws_delay);
                         self.bridges.insert(self.opened, bridge);

@@ -53,6 +53,8 @@ pub(crate) struct Setup {
     pub(crate) paths: Paths,
     /// How the doors of bots answer, attempt after attempt; the last one for ever.
     pub(crate) doors: Vec<Door>,
+    /// The same of single bots, by host.
+    pub(crate) houses: Vec<(&'static str, Vec<Door>)>,
     pub(crate) script: Script,
     /// Of each message on a bot's socket.
     pub(crate) ws_delay: Duration,
@@ -66,11 +68,12 @@ impl Default for Setup {
         Self {
             seed: 1,
             trunk: call::Trunk::new("pbx", "acme1"),
-            routes: vec![to(Target::Bot("ws://10.0.0.9:8080/bot".to_owned()))],
+            routes: vec![to_bots(&["ws://10.0.0.9:8080/bot"])],
             limits: Limits::default(),
             stream: stream::Config::default(),
             paths: Paths::default(),
             doors: vec![Door::Opens(ms(50))],
+            houses: Vec::new(),
             script: |_, _| {},
             ws_delay: ms(1),
             lag: Duration::ZERO,
@@ -84,10 +87,20 @@ pub(crate) fn to(target: Target) -> Route {
     Route { trunk: None, to: None, from: None, account: None, headers: Vec::new(), target }
 }
 
+/// A route for every number to the first of these bots that can be had.
+pub(crate) fn to_bots(urls: &[&str]) -> Route {
+    to(Target::Bot(urls.iter().map(|url| (*url).to_owned()).collect()))
+}
+
 impl Setup {
     /// Every call goes to this URL.
     pub(crate) fn url(url: &str) -> Self {
-        Self { routes: vec![to(Target::Bot(url.to_owned()))], ..Self::default() }
+        Self::urls(&[url])
+    }
+
+    /// Every call goes to the first of these that can be had.
+    pub(crate) fn urls(urls: &[&str]) -> Self {
+        Self { routes: vec![to_bots(urls)], ..Self::default() }
     }
 
     fn config(&self) -> call::Config {

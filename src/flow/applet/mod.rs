@@ -27,6 +27,8 @@ pub struct Scene {
     pub answer: AnswerMode,
     /// Whether the leg is answered.
     pub answered: bool,
+    /// Bots of this step that could not be had.
+    pub failed: usize,
 }
 
 /// Whether an applet has more to do.

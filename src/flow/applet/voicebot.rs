@@ -1,5 +1,6 @@
 //! Voicebot: a bidirectional stream, and waiting for its end (control-apis.md section 11). It answers the leg
-//! when the trunk's answer mode says so (operator.md section 3.1).
+//! when the trunk's answer mode says so (operator.md section 3.1). Where the first bot cannot be had the next is
+//! tried, and so on; a bot that was there is never followed by another.
 
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ const FIRST_AUDIO: Duration = Duration::from_secs(3);
 /// Talks with a bot.
 #[derive(Clone, Debug)]
 pub struct Voicebot {
-    /// The bot's address as configured.
-    pub url: String,
+    /// The bots' addresses as configured, in the order they are tried.
+    pub urls: Vec<String>,
 }
 
 impl Voicebot {
@@ -21,19 +22,26 @@ impl Voicebot {
         if scene.answer == AnswerMode::Immediate && !scene.answered {
             verbs.push(Verb::Answer);
         }
-        verbs.push(Verb::OpenStream { url: self.url.clone() });
-        Next::Stay
+        self.open(scene, verbs)
     }
 
     pub(super) fn tell(&self, scene: Scene, fact: Fact, verbs: &mut Verbs) -> Next {
         use AnswerMode::{BotAudio, BotReady};
         match (fact, scene.answer) {
             (Fact::StreamEnded, _) => return Next::Leave,
+            (Fact::StreamFailed, _) => return self.open(scene, verbs),
             (Fact::StreamUp, BotReady) if !scene.answered => verbs.push(Verb::Answer),
             (Fact::StreamUp, BotAudio) if !scene.answered => verbs.push(Verb::Wait(FIRST_AUDIO)),
             (Fact::StreamAudio | Fact::Waited, BotAudio) if !scene.answered => verbs.push(Verb::Answer),
             _ => {} // what is not in the table changes nothing
         }
+        Next::Stay
+    }
+
+    /// The first bot that has not failed yet.
+    fn open(&self, scene: Scene, verbs: &mut Verbs) -> Next {
+        let Some(url) = self.urls.get(scene.failed) else { return Next::Leave };
+        verbs.push(Verb::OpenStream { url: url.clone(), last: scene.failed + 1 == self.urls.len() });
         Next::Stay
     }
 }

@@ -82,6 +82,10 @@ impl Wire {
         let reader = tokio::spawn(async move {
             let mut buffer = vec![0; LONGEST];
             while let Ok((length, _)) = ears.recv_from(&mut buffer).await {
+                // The port above another call's RTP: where its RTCP goes, for that call keeps no socket there.
+                if buffer[..length].first().is_some_and(|first| first >> 6 == 2) {
+                    continue;
+                }
                 let arrived = Arrived { at: Instant::now(), wire: place, bytes: buffer[..length].to_vec() };
                 if arrivals.send(arrived).await.is_err() {
                     return;

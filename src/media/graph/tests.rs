@@ -16,6 +16,7 @@ use crate::rtp::Packet;
 use crate::units::{Digit, SampleRate, Ssrc};
 
 mod secured;
+mod truth;
 
 const MS: Duration = Duration::from_millis(1);
 const SILENCE: u8 = 0xFF;
@@ -121,6 +122,10 @@ impl World {
 
     fn play(&mut self, order: Play) {
         self.bot.as_mut().expect("a bot").play(order).expect("room");
+    }
+
+    fn clear(&mut self) {
+        self.play(Play::Clear { asked: Some(self.now) });
     }
 
     /// Lets time pass by the millisecond.
@@ -287,7 +292,7 @@ fn a_clear_silences_within_one_packet_and_answers_the_marks() {
         world.play(Play::Audio(vec![8000; rate.samples(2000)]));
         world.play(Play::Mark(2));
         world.pass(505);
-        world.play(Play::Clear);
+        world.clear();
         world.play(Play::Mark(3));
         let cleared = world.got.len();
         world.pass(20);
@@ -306,7 +311,7 @@ fn nothing_of_the_old_utterance_is_heard_in_the_new() {
     let mut world = World::call(SampleRate::Hz16000);
     world.play(Play::Audio(vec![20_000; 16_000]));
     world.pass(300);
-    world.play(Play::Clear);
+    world.clear();
     world.play(Play::Audio(vec![0; 1600]));
     let cleared = world.got.len();
     world.pass(400);
@@ -533,7 +538,7 @@ fn a_flood_of_small_chunks_neither_blocks_a_clear_nor_loses_a_mark() {
         }
         if round == 10 {
             let before = world.bot.as_ref().expect("a bot").taken();
-            world.play(Play::Clear);
+            world.clear();
             world.pass(20);
             let taken = world.bot.as_ref().expect("a bot").taken();
             assert!(taken - before > 256, "the clear reached past the full queue");

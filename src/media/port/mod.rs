@@ -7,6 +7,7 @@ pub mod player;
 pub(super) mod playout;
 pub(super) mod rtp;
 pub mod stream;
+pub(super) mod turns;
 
 use player::Player;
 use rtp::RtpPort;
@@ -80,9 +81,9 @@ impl Port {
     /// What the port counted, in the room kept for it.
     pub(super) fn counts(&mut self) -> Option<Box<Counts>> {
         let mut last = self.last.take()?;
-        match &self.kind {
+        match &mut self.kind {
             Kind::Rtp(port) => *last = Counts::Rtp(port.last_counts()),
-            Kind::Stream(port) => *last = Counts::Stream(port.counts().clone()),
+            Kind::Stream(port) => *last = Counts::Stream(port.last_counts()),
             Kind::Player(_) => {}
         }
         Some(last)

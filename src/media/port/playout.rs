@@ -21,7 +21,9 @@ const ITEMS: usize = 256;
 /// Marks told that wait for room in the ring; at so many no order is taken until the session has read some.
 const HELD: usize = 256;
 /// A queue that is fed again after so long was not starved: the bot had said all it wanted.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
+/// Nobody answers a word sooner after his own: a shorter gap in the bot's audio is not the caller's turn.
+pub(super) const REPLY: Duration = Duration::from_millis(300);
 /// Samples of a block at the highest rate.
 const SOURCE: usize = SampleRate::Hz24000.samples(20);
 
@@ -84,7 +86,7 @@ impl Playout {
             empty: None,
             finish: None,
             refused: 0,
-            counts: StreamCounts::default(),
+            counts: StreamCounts::with_room(),
         }
     }
 
@@ -100,9 +102,7 @@ impl Playout {
                 if passed == 0 {
                     return intake;
                 }
-                self.pass(passed, end);
-                self.clear(end);
-                intake = Intake { any: true, cleared: true };
+                self.pass(passed, &mut intake, end);
             }
             let Some(order) = end.order() else { return intake };
             intake.any = true;
@@ -110,23 +110,26 @@ impl Playout {
                 Play::Audio(samples) => self.queue(now, samples, end),
                 Play::Mark(mark) if self.queued == 0 => self.tell(mark, Reached::Idle),
                 Play::Mark(mark) => self.items.push_back(Item::Mark(mark)),
-                Play::Clear => {
-                    self.clear(end);
-                    intake.cleared = true;
-                }
+                Play::Clear { asked } => self.clear(asked, &mut intake, end),
                 Play::Finish { until } => self.finish = self.finish.or(Some(until)),
             }
         }
     }
 
-    /// Fills a block at 8000 Hz; true: some of it is the bot's.
-    pub(super) fn pull(&mut self, now: Instant, out: &mut [i16], end: &mut CoreEnd) -> bool {
+    /// Fills a block at 8000 Hz; true: some of it is the bot's. `spoke`: when the caller last did.
+    pub(super) fn pull(
+        &mut self,
+        now: Instant,
+        spoke: Option<Instant>,
+        out: &mut [i16],
+        end: &mut CoreEnd,
+    ) -> bool {
         if let State::Filling(since) = self.state
             && (self.finish.is_some()
                 || self.rate.duration(self.queued) >= self.prebuffer
                 || now >= since + self.prebuffer)
         {
-            self.start(now);
+            self.start(now, spoke);
         }
         let mut source = [0; SOURCE];
         let wanted = (out.len() * self.rate.times_8k()).min(SOURCE);
@@ -177,6 +180,23 @@ impl Playout {
         self.finish = self.finish.or(Some(u64::MAX));
     }
 
+    /// Behind the last sample that left, and behind the last that came: places on the line of all that was ordered.
+    pub(super) fn places(&self) -> (u64, u64) {
+        (self.taken, self.taken + self.queued)
+    }
+
+    /// The last word of what was counted: what still waits is not heard any more.
+    pub(super) fn close(&mut self, end: &mut CoreEnd) -> StreamCounts {
+        self.counts.discarded += std::mem::take(&mut self.queued);
+        while let Some(order) = end.order() {
+            if let Play::Audio(samples) = order {
+                self.counts.discarded += samples.len() as u64;
+                end.spend(samples);
+            }
+        }
+        std::mem::take(&mut self.counts)
+    }
+
     /// Whether all is played after the last order, and told.
     pub(super) fn drained(&self) -> bool {
         self.finish.is_some() && self.queued == 0 && self.reached.is_empty() && self.tail == 0
@@ -195,6 +215,7 @@ impl Playout {
     fn queue(&mut self, now: Instant, samples: Vec<i16>, end: &mut CoreEnd) {
         if samples.is_empty() || self.finish.is_some() {
             self.refused += samples.len() as u64; // what follows a Finish is not played
+            self.counts.discarded += samples.len() as u64;
             return end.spend(samples);
         }
         self.queued += samples.len() as u64;
@@ -204,11 +225,14 @@ impl Playout {
         }
     }
 
-    fn start(&mut self, now: Instant) {
+    /// Playing begins. A gap in which the caller spoke was a turn, and no want of audio.
+    fn start(&mut self, now: Instant, spoke: Option<Instant>) {
         self.state = State::Playing;
         self.tail = 0;
-        let gap = self.empty.take().map(|since| now.saturating_duration_since(since));
-        if let Some(gap) = gap.filter(|&gap| gap < PAUSE) {
+        let Some(since) = self.empty.take() else { return };
+        let gap = now.saturating_duration_since(since);
+        let turn = gap >= REPLY && spoke.is_some_and(|spoke| spoke > since);
+        if gap < PAUSE && !turn {
             self.counts.starved += 1;
             let gap = gap.as_millis() as u64;
             self.counts.longest_starvation_ms = self.counts.longest_starvation_ms.max(gap);
@@ -263,7 +287,7 @@ impl Playout {
     /// is let out after it, then the filter forgets.
     fn convert(&mut self, source: &[i16], got: usize, out: &mut [i16]) {
         if got > 0 {
-            self.tail = self.down.delay();
+            self.tail = 2 * self.down.delay(); // what comes after the middle of the filter as well
         }
         if got == 0 && self.tail == 0 {
             return out.fill(0);
@@ -286,19 +310,27 @@ impl Playout {
             return;
         }
         self.taken += self.queued;
+        self.counts.discarded += self.queued;
         self.queued = 0;
         while !self.items.is_empty() {
             if let Some(mark) = self.drop_front(end) {
-                self.reached.push_back(mark);
+                self.tell(mark, Reached::Cleared);
             }
         }
         self.state = State::Idle;
     }
 
-    fn clear(&mut self, end: &mut CoreEnd) {
+    fn clear(&mut self, asked: Option<Instant>, intake: &mut Intake, end: &mut CoreEnd) {
+        (intake.any, intake.cleared) = (true, true);
+        if matches!(self.state, State::Playing) || self.tail > 0 {
+            intake.silenced = asked;
+        }
         self.sent(); // what was reached was reached before the clear
         self.taken += self.queued;
-        self.counts.cleared += self.queued;
+        match asked {
+            Some(_) => self.counts.cleared += self.queued,
+            None => self.counts.discarded += self.queued,
+        }
         self.queued = 0;
         while !self.items.is_empty() {
             if let Some(mark) = self.drop_front(end) {
@@ -312,7 +344,7 @@ impl Playout {
     }
 
     /// Takes so many orders that stand before a clear, the clear with them, without queueing them.
-    fn pass(&mut self, orders: usize, end: &mut CoreEnd) {
+    fn pass(&mut self, orders: usize, intake: &mut Intake, end: &mut CoreEnd) {
         for _ in 0..orders {
             match end.order() {
                 Some(Play::Audio(samples)) => {
@@ -322,7 +354,8 @@ impl Playout {
                 }
                 Some(Play::Mark(mark)) => self.items.push_back(Item::Mark(mark)),
                 Some(Play::Finish { until }) => self.finish = self.finish.or(Some(until)),
-                Some(Play::Clear) | None => {}
+                Some(Play::Clear { asked }) => self.clear(asked, intake, end),
+                None => {}
             }
         }
     }
@@ -343,4 +376,6 @@ pub(super) struct Intake {
     pub(super) any: bool,
     /// A clear.
     pub(super) cleared: bool,
+    /// When the bot asked for the one that cut its audio short.
+    pub(super) silenced: Option<Instant>,
 }

@@ -9,6 +9,7 @@ use super::super::ring::{CoreEnd, StreamEnd, Wake, rings};
 use super::super::tick::Clock;
 use super::super::{StreamCounts, StreamSpec, Told};
 use super::playout::Playout;
+use super::turns::Turns;
 use crate::audio::Resampler;
 use crate::units::SampleRate;
 
@@ -23,6 +24,7 @@ pub fn pair(spec: StreamSpec) -> (StreamPort, StreamEnd) {
         end: core,
         rate: spec.rate,
         playout: Playout::new(spec),
+        turns: Turns::default(),
         up: Resampler::new(SampleRate::Hz8000, spec.rate),
         base: 0,
         line: 0,
@@ -43,6 +45,7 @@ pub(in crate::media) struct Stream {
     end: CoreEnd,
     rate: SampleRate,
     playout: Playout,
+    turns: Turns,
     up: Resampler,
     /// The call's clock at the opening.
     base: u64,
@@ -69,17 +72,26 @@ impl Stream {
             self.playout.orphaned();
         }
         self.dirty |= intake.any;
+        if intake.cleared {
+            self.turns.cleared(intake.silenced);
+        }
         intake.cleared
     }
 
     /// Fills a block of what the bot says; true: some of it is the bot's.
     pub(in crate::media) fn pull(&mut self, now: Instant, out: &mut [i16]) -> bool {
-        self.playout.pull(now, out, &mut self.end)
+        let (place, _) = self.playout.places();
+        let voiced = self.playout.pull(now, self.turns.spoke(), out, &mut self.end);
+        if voiced {
+            self.turns.said(now, out, place);
+        }
+        voiced
     }
 
     /// What was pulled has been sent.
-    pub(in crate::media) fn sent(&mut self) {
+    pub(in crate::media) fn sent(&mut self, now: Instant) {
         self.playout.sent();
+        self.turns.sent(now, self.playout.counts_mut());
     }
 
     /// Tells the session what there is to tell.
@@ -102,16 +114,25 @@ impl Stream {
         self.owed(ticked).saturating_sub(SLACK)
     }
 
-    /// Hears samples of a driver, unless the line is far ahead of real time.
-    pub(in crate::media) fn follow(&mut self, samples: &[i16], elapsed: u64) {
+    /// Hears samples of a driver, unless the line is far ahead of real time. What was made up for want of packets is
+    /// no speech.
+    pub(in crate::media) fn follow(&mut self, now: Instant, samples: &[i16], elapsed: u64, genuine: bool) {
         if self.base + self.line > elapsed + SLACK {
             return; // faster than real time for long: its surplus is dropped
         }
-        self.hear(samples);
+        if genuine {
+            self.turns.heard(now, samples, self.playout.places().1);
+        }
+        self.take(samples);
     }
 
     /// Hears samples at 8000 Hz.
-    pub(in crate::media) fn hear(&mut self, samples: &[i16]) {
+    pub(in crate::media) fn hear(&mut self, now: Instant, samples: &[i16]) {
+        self.turns.heard(now, samples, self.playout.places().1);
+        self.take(samples);
+    }
+
+    fn take(&mut self, samples: &[i16]) {
         self.line += samples.len() as u64;
         self.dirty = true;
         let mut converted = [0; 3 * Clock::BLOCK];
@@ -139,6 +160,11 @@ impl Stream {
     /// The session's wake-up, once, if there is something new and it sleeps.
     pub(in crate::media) fn wake(&mut self) -> Option<Wake> {
         std::mem::take(&mut self.dirty).then(|| self.end.wake()).flatten()
+    }
+
+    /// The last word of what was counted.
+    pub(in crate::media) fn last_counts(&mut self) -> StreamCounts {
+        self.playout.close(&mut self.end)
     }
 
     /// What was counted.

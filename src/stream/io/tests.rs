@@ -238,7 +238,9 @@ async fn a_conversation_from_upgrade_to_close() {
     assert_eq!(outcome.url, Some(format!("ws://127.0.0.1:{port}/p%2Fq?b=%20x&sample-rate=8000&a")));
     assert_eq!((outcome.figures.messages_out, outcome.figures.messages_in), (7, 2));
     let played = running.desk.with(|kept| std::mem::take(&mut kept.orders));
-    assert!(matches!(&played[..], [Play::Audio(said), Play::Mark(0), Play::Clear] if said[..] == [1, 2, 3]));
+    assert!(
+        matches!(&played[..], [Play::Audio(said), Play::Mark(0), Play::Clear { asked: None }] if said[..] == [1, 2, 3])
+    );
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ impl Session {
         self.end(now, End::BotStop);
         if let (Stop::CallEnded, Some((verdict, _))) = (why, &mut self.verdict) {
             verdict.plays_out = false; // nobody is there to hear what is left
-            self.speech.clear();
+            self.speech.clear(None);
         }
         self.say_stop(now, why);
     }
@@ -61,7 +61,7 @@ impl Session {
         self.figures.cleared_ms = self.ms(self.speech.cleared());
         match verdict.plays_out {
             true => verdict.plays_out = self.speech.finish(self.config.drain_on_close),
-            false => self.speech.clear(),
+            false => self.speech.clear(None),
         }
         let lasted = self.timers.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
         self.verdict = Some((verdict, lasted));
@@ -111,6 +111,9 @@ impl Session {
         let Some((verdict, duration)) = self.verdict.clone().filter(|_| !self.told) else { return };
         self.told = true;
         self.figures.received_ms = self.ms(self.speech.received());
+        self.figures.received = self.speech.received();
+        self.figures.cleared_unsent = self.speech.unsent();
+        self.figures.longest_queue_ms = self.ms(self.speech.longest());
         self.figures.refused_ms = self.ms(self.speech.refused());
         self.figures.dropped_out = self.outbox.dropped();
         self.events.push_back(Event::Ended(Box::new(Outcome {

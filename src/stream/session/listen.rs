@@ -39,7 +39,7 @@ impl Session {
             FromBot::Clear => {
                 self.tally.heard(Heard::Clear);
                 match self.others.take(now) {
-                    true => self.clear(),
+                    true => self.clear(now),
                     false => self.pass_over(Drop::Rate),
                 }
             }
@@ -106,8 +106,8 @@ impl Session {
         self.speech.mark(number);
     }
 
-    fn clear(&mut self) {
-        self.speech.clear();
+    fn clear(&mut self, now: Instant) {
+        self.speech.clear(Some(now));
         self.marks.clear();
     }
 

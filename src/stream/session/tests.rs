@@ -142,6 +142,7 @@ impl World {
     fn orders(&mut self) -> Vec<String> {
         let short = |order| match order {
             Play::Audio(samples) => format!("audio {}", samples.len()),
+            Play::Clear { .. } => "clear".to_owned(),
             other => format!("{other:?}").to_lowercase(),
         };
         self.orders.drain(..).map(short).collect()

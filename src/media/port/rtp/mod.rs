@@ -77,6 +77,8 @@ pub(in crate::media) struct RtpPort {
     /// back would be heard under any.
     spare: Option<u32>,
     line: [i16; MAX_PAYLOAD],
+    /// What the line begins with came from the peer, and is not made up.
+    genuine: bool,
     gathered: [i16; LONGEST],
     filled: usize,
     /// Some of what is gathered is more than silence.
@@ -115,6 +117,7 @@ impl RtpPort {
             sender: Sender::new(chance.u32(), chance.u32() as u16, chance.u32()),
             spare: Some(chance.u32()),
             line: [0; MAX_PAYLOAD],
+            genuine: false,
             gathered: [0; LONGEST],
             filled: 0,
             voiced: false,
@@ -233,7 +236,9 @@ impl RtpPort {
     /// The next piece of the peer's line that is there or overdue: how many samples `line` now begins with.
     pub(in crate::media) fn pop(&mut self, now: Instant) -> Option<usize> {
         let law = self.spec.codec;
-        let n = match self.jitter.pop(now)? {
+        let item = self.jitter.pop(now)?;
+        self.genuine = matches!(item, Item::Audio(_));
+        let n = match item {
             Item::Audio(octets) => {
                 let n = codec::decode(law, octets, &mut self.line);
                 if self.digits.muted() {
@@ -261,6 +266,11 @@ impl RtpPort {
     /// The piece that `pop` told of.
     pub(in crate::media) fn line(&self, samples: usize) -> &[i16] {
         &self.line[..samples]
+    }
+
+    /// Whether it came from the peer, and is not made up.
+    pub(in crate::media) fn genuine(&self) -> bool {
+        self.genuine
     }
 
     /// When the line has its next piece even if nothing comes.
