@@ -33,8 +33,9 @@ A script:
   [[step]]
   close = 1000
 
-Steps: say (chunk octets, every_ms), tone Hz (seconds), echo seconds, echo_until key, mark, clear, wait seconds,
-await_mark, await_digit, await_voice, text, deaf seconds, stop, close (reason), reset.";
+Steps: say, tone Hz (seconds) or silence seconds, each with chunk octets and every_ms, or paced; say also from and to;
+echo seconds, echo_until key, mark, clear, wait seconds, await_mark, await_digit, await_voice, text, binary hex,
+deaf seconds, stop, close (reason), reset.";
 
 /// A bot to point a trunk at; prints what it receives, with timing and gaps.
 #[derive(Debug, clap::Args)]

@@ -4,6 +4,7 @@
 pub mod bot;
 pub mod call;
 mod check;
+pub mod check_bot;
 pub mod demo;
 mod in_process;
 mod meaning;
@@ -34,6 +35,7 @@ struct Line {
 enum Command {
     Serve(serve::Args),
     Check(check::Args),
+    CheckBot(check_bot::Args),
     Demo(demo::Args),
     Bot(bot::Args),
     Call(call::Args),
@@ -61,6 +63,7 @@ pub fn main() -> ExitCode {
     match line.command {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(&args),
+        Command::CheckBot(args) => check_bot::run(args),
         Command::Demo(args) => demo::run_with(args, in_process::start),
         Command::Bot(args) => bot::run(args),
         Command::Call(args) => call::run(args),

@@ -13,6 +13,7 @@
 //! - [`ear`] judges what was heard against what was said.
 //! - [`ladder`] is what happened, in order; [`report`] is the page that shows it.
 //! - [`quirk`] plays what each make of PBX really does, and judges what it gets.
+//! - [`check_bot`] plays the platform against a bot and says what it does wrong, or slowly.
 //! - [`scene`] is a call worth showing; [`verdict`] says whether it was as it should be.
 //!
 //! Everything here owns sockets, tasks and clocks: it stands outside the product and looks at it as a
@@ -23,6 +24,7 @@
 
 pub mod bot;
 pub mod caller;
+pub mod check_bot;
 pub mod ear;
 pub mod ladder;
 pub mod path;

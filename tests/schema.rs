@@ -1,0 +1,296 @@
+//! The JSON Schemas of docs/agentstream against what the product writes and reads: neither drifts from the other.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+use streamkit::config::{Config, Surroundings};
+use streamkit::daemon::{self, Onlookers};
+use streamkit::ids::{CallSid, Entropy, StreamSid};
+use streamkit::lab::bot::{self, Bot, Script, Step};
+use streamkit::lab::caller::{Caller, Config as CallerConfig, Dial};
+use streamkit::lab::speech::Speech;
+use streamkit::sip::Transport;
+use streamkit::stream::parse::{self, FromBot};
+use streamkit::stream::{Direction, Start, StartExtras, StartStyle, Stop, message};
+use streamkit::units::{Digit, SampleRate};
+use tokio::time::timeout;
+
+fn to_bot() -> Validator {
+    validator(include_str!("../docs/agentstream/to-bot.schema.json"))
+}
+
+fn from_bot() -> Validator {
+    validator(include_str!("../docs/agentstream/from-bot.schema.json"))
+}
+
+fn validator(text: &str) -> Validator {
+    let schema: Value = serde_json::from_str(text).expect("the schema is JSON");
+    jsonschema::draft202012::meta::validate(&schema).expect("the schema is a schema");
+    jsonschema::draft202012::new(&schema).expect("the schema can be used")
+}
+
+fn start(rate: SampleRate) -> Start {
+    let mut entropy = Entropy::seeded(7);
+    Start {
+        stream_sid: StreamSid::fresh(&mut entropy),
+        call_sid: CallSid::fresh(&mut entropy),
+        account_sid: "acme \"1\"".to_owned(),
+        from: "sip:08061234509".to_owned(),
+        to: "01512340321".to_owned(),
+        custom_parameters: vec![("UUI".to_owned(), "A1\u{7}".to_owned())],
+        rate,
+    }
+}
+
+/// Every message the product writes, in every form it has.
+fn written() -> Vec<String> {
+    let mut all = vec![message::CONNECTED.to_owned()];
+    let mut add = |write: &dyn Fn(&mut String)| {
+        let mut out = String::new();
+        write(&mut out);
+        all.push(out);
+    };
+    let extras = |direction: &str| StartExtras { direction: direction.to_owned(), ..StartExtras::default() };
+    let styles = ["inbound", "outbound-api", "outbound-dial"].map(|direction| Some(extras(direction)));
+    for rate in SampleRate::ALL {
+        for extras in styles.iter().chain([&None]) {
+            for raw in [false, true] {
+                let style = StartStyle { raw, extras: extras.clone() };
+                let parameters = [("Key".to_owned(), "ü".to_owned()), ("UUI".to_owned(), String::new())];
+                add(&|out| message::start(out, &start(rate), &parameters, &style));
+            }
+        }
+        for frame in [20, 40, 60, 80, 100] {
+            let pcm = vec![0x5a; 2 * rate.samples(frame)];
+            add(&|out| message::media(out, 2, SID, 1, 0, &pcm));
+        }
+    }
+    for digit in "0123456789*#ABCD".chars().filter_map(Digit::from_char) {
+        add(&|out| message::dtmf(out, 57, SID, digit, Duration::from_millis(160)));
+    }
+    for name in ["turn-3-end", "", "-1.50e3", r#"a\"\u00e9"#] {
+        add(&|out| message::mark(out, 91, SID, name));
+    }
+    for why in [Stop::CallEnded, Stop::Stopped, Stop::Shutdown] {
+        add(&|out| message::stop(out, 4711, &start(SampleRate::Hz8000), SID, why));
+    }
+    all
+}
+
+const SID: &str = "b6c581d0aa11bb22cc33dd44ee55ff66";
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn valid(schema: &Validator, text: &str) {
+    if let Err(error) = schema.validate(&parsed(text)) {
+        panic!("{error} at {}: {text}", error.instance_path());
+    }
+}
+
+#[test]
+fn every_message_the_product_writes_is_valid() {
+    let schema = to_bot();
+    let written = written();
+    assert!(written.len() > 60);
+    written.iter().for_each(|text| valid(&schema, text));
+}
+
+/// Each member in turn is left out, given another type, or joined by a stranger.
+#[test]
+fn a_message_that_is_broken_anywhere_is_not() {
+    let schema = to_bot();
+    let mut broken = 0;
+    for text in written() {
+        let message = parsed(&text);
+        for place in objects(&message, String::new()) {
+            let object = message.pointer(&place).and_then(Value::as_object).expect("an object");
+            let open = place == "/start/custom_parameters";
+            let told = |message: &Value, what: &str| {
+                assert!(!schema.is_valid(message), "{what} is not noticed: {message}");
+            };
+            for key in object.keys() {
+                let optional = ["direction", "stream_name", "custom_field"].contains(&key.as_str());
+                let mut without = message.clone();
+                without.pointer_mut(&place).and_then(Value::as_object_mut).expect("an object").remove(key);
+                if !open && !optional {
+                    told(&without, &format!("{place}/{key} left out"));
+                }
+                for other in [json!(1), json!(null), json!([]), json!(true)] {
+                    let mut wrong = message.clone();
+                    wrong.pointer_mut(&place).expect("an object")[key] = other;
+                    told(&wrong, &format!("{place}/{key} of another type"));
+                    broken += 1;
+                }
+            }
+            if !open {
+                for stranger in ["streamSid", "callSid", "sequenceNumber"] {
+                    let mut more = message.clone();
+                    more.pointer_mut(&place).expect("an object")[stranger] = json!("x");
+                    told(&more, &format!("{place}/{stranger}"));
+                }
+            }
+            if !open && place != "/start" {
+                let mut more = message.clone();
+                more.pointer_mut(&place).expect("an object")["more"] = json!("x");
+                told(&more, &format!("{place}/more"));
+            }
+        }
+    }
+    assert!(broken > 1000);
+}
+
+/// Pointers to every object in it.
+fn objects(value: &Value, at: String) -> Vec<String> {
+    let Some(object) = value.as_object() else { return Vec::new() };
+    let inner = object.iter().flat_map(|(key, value)| objects(value, format!("{at}/{key}")));
+    let inner: Vec<String> = inner.collect();
+    std::iter::once(at).chain(inner).collect()
+}
+
+#[test]
+fn values_that_the_product_never_writes_are_not_valid() {
+    let schema = to_bot();
+    let media = |chunk: &str, timestamp: &str, payload: &str| {
+        format!(
+            r#"{{"event":"media","sequence_number":"3","stream_sid":"{SID}","media":{{"chunk":"{chunk}","timestamp":"{timestamp}","payload":"{payload}"}}}}"#
+        )
+    };
+    valid(&schema, &media("1", "0", "AAAA"));
+    let dtmf = |inner: &str| {
+        format!(r#"{{"event":"dtmf","sequence_number":"3","stream_sid":"{SID}","dtmf":{{{inner}}}}}"#)
+    };
+    valid(&schema, &dtmf(r#""duration":"160","digit":"x","encrypted":"AAAA""#));
+    let broken = [
+        media("0", "0", "AAAA"),
+        media("01", "0", "AAAA"),
+        media("1", "-20", "AAAA"),
+        media("1", "20.0", "AAAA"),
+        media("1", "0", ""),
+        media("1", "0", "-_AA"),
+        dtmf(r#""duration":"160","digit":"x""#),
+        dtmf(r#""duration":"160","digit":"5","encrypted":"AAAA""#),
+        dtmf(r#""duration":"160","digit":"E""#),
+        r#"{"event":"clear"}"#.to_owned(),
+        format!(r#"{{"event":"connected","stream_sid":"{SID}"}}"#),
+    ];
+    for text in &broken {
+        assert!(!schema.is_valid(&parsed(text)), "{text}");
+    }
+    let raw = written().into_iter().find(|text| text.contains("audio/x-raw")).expect("one");
+    assert!(!schema.is_valid(&parsed(&raw.replace(r#""bit_rate":"16""#, r#""bit_rate":"128kbps""#))));
+    let plain = written().into_iter().find(|text| text.contains("256kbps")).expect("one");
+    assert!(!schema.is_valid(&parsed(&plain.replace("256kbps", "128kbps"))));
+}
+
+/// Whether the product does anything upon it.
+fn has_effect(text: &str) -> bool {
+    match parse::read(text).map(|read| read.message) {
+        Some(FromBot::Media(payload)) => payload.is_some(),
+        Some(FromBot::Mark(name)) => name.is_some(),
+        Some(FromBot::Clear | FromBot::Stop) => true,
+        Some(FromBot::Unknown) | None => false,
+    }
+}
+
+#[test]
+fn what_a_bot_sends_is_valid_exactly_if_it_has_an_effect() {
+    let schema = from_bot();
+    let long = |n: usize| format!(r#"{{"event":"mark","mark":{{"name":"{}"}}}}"#, "x".repeat(n));
+    for (text, effect) in [
+        (format!(r#"{{"event":"media","stream_sid":"{SID}","media":{{"payload":"AAAA"}}}}"#), true),
+        (r#"{"event":"media","media":{"payload":"-_8","timestamp":7},"more":[1]}"#.into(), true),
+        (r#"{"event":"mark","mark":{"name":"a"}}"#.into(), true),
+        (r#"{"event":"mark","mark":{"name":-1.5}}"#.into(), true),
+        (long(256), true),
+        (r#"{"event":"clear","streamSid":6}"#.into(), true),
+        (r#"{"event":"stop","stop":{}}"#.into(), true),
+        (long(257), false),
+        (r#"{"event":"media"}"#.into(), false),
+        (r#"{"event":"media","media":{"payload":""}}"#.into(), false),
+        (r#"{"event":"media","media":{"payload":1}}"#.into(), false),
+        (r#"{"event":"media","payload":"AAAA"}"#.into(), false),
+        (r#"{"event":"mark"}"#.into(), false),
+        (r#"{"event":"mark","mark":{"name":null}}"#.into(), false),
+        (r#"{"event":"Clear"}"#.into(), false),
+        (r#"{"event":"start"}"#.into(), false),
+        (r#"{"type":"clear"}"#.into(), false),
+        ("[1]".into(), false),
+        ("7".into(), false),
+    ] {
+        assert_eq!((schema.is_valid(&parsed(&text)), has_effect(&text)), (effect, effect), "{text}");
+    }
+}
+
+/// A call in which every message occurs, and everything that passed on its socket.
+#[test]
+fn every_message_of_a_whole_call_is_valid() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let passed = runtime.expect("a runtime").block_on(async {
+        timeout(Duration::from_secs(60), call()).await.expect("the call is over in time")
+    });
+    let (to_bot, from_bot) = (to_bot(), from_bot());
+    let mut events = BTreeSet::new();
+    for (direction, text) in &passed {
+        valid(if *direction == Direction::ToBot { &to_bot } else { &from_bot }, text);
+        let event = parsed(text)["event"].as_str().expect("an event").to_owned();
+        events.insert((*direction == Direction::ToBot, event));
+    }
+    let of = |sent: bool| -> Vec<&str> {
+        events.iter().filter(|(its, _)| *its == sent).map(|(_, event)| event.as_str()).collect()
+    };
+    assert_eq!(of(true), ["connected", "dtmf", "mark", "media", "start", "stop"]);
+    assert_eq!(of(false), ["clear", "mark", "media"]);
+}
+
+async fn call() -> Vec<(Direction, String)> {
+    let script = Script::of(vec![
+        Step::burst(Speech::Greeting.sound()),
+        Step::Mark("greeting".to_owned()),
+        Step::AwaitDigit(Digit::from_char('5').expect("a key")),
+        Step::burst(Speech::Story.sound()),
+        Step::Mark("a \"story\"".to_owned()),
+        Step::Clear,
+        Step::AwaitMark("a \"story\"".to_owned()),
+        Step::burst(Speech::Goodbye.sound()),
+    ]);
+    let bot_config = bot::Config { script, ..bot::Config::default() };
+    let bot = Bot::start(bot_config).await.expect("a bot");
+    let state = tempfile::tempdir().expect("a folder");
+    let text = format!(
+        "[node]\nname = \"schema\"\nstate_dir = {state:?}\nrun_dir = {state:?}\n\
+         [sip]\nlisten = [\"udp://127.0.0.1:0\"]\n[http]\nlisten = [\"127.0.0.1:0\"]\n\
+         [media]\nbind = \"127.0.0.1\"\n[limits]\ncalls = 10\ncpu_percent = 0\n\
+         [[trunk]]\nname = \"schema\"\npeers = [\"127.0.0.1\"]\naccount = \"acme1\"\n\
+         [[route]]\nbot = \"{url}\"\n",
+        state = state.path(),
+        url = bot.url("/media?sample-rate=16000&a=b"),
+    );
+    let machine = Surroundings { variables: HashMap::new(), ..Surroundings::of_this_process() };
+    let config = Config::from_text("schema", &text, &machine).unwrap_or_else(|refused| panic!("{refused}"));
+    let passed = Arc::<Mutex<Vec<(Direction, String)>>>::default();
+    let seen = passed.clone();
+    let stream: streamkit::stream::io::Trace = Arc::new(move |direction, text: &str| {
+        seen.lock().unwrap_or_else(PoisonError::into_inner).push((direction, text.to_owned()));
+    });
+    let onlookers = Onlookers { stream: Some(stream), ..Onlookers::default() };
+    let running = daemon::start(config, onlookers).await.expect("started");
+    let udp = running.sip.iter().find(|(transport, _)| *transport == Transport::Udp).expect("UDP").1;
+    let caller_config = CallerConfig { bind: Ipv4Addr::LOCALHOST.into(), ..CallerConfig::default() };
+    let caller = Caller::start(caller_config).await.expect("a caller");
+    let dial = Dial::to(format!("sip:01512340321@{udp}")).header("X-UUI", "A1B2");
+    let call = caller.dial(dial).await.expect("dialled");
+    call.answered().await.expect("answered");
+    call.press("5").await;
+    bot.until(|calls| calls.first().is_some_and(|call| call.marks().len() == 2)).await;
+    drop(call.finish().await);
+    bot.until(|calls| calls.first().is_some_and(|call| call.ended.is_some())).await;
+    running.stop().await;
+    let passed = passed.lock().unwrap_or_else(PoisonError::into_inner);
+    passed.clone()
+}
