@@ -286,8 +286,11 @@ async fn call() -> Vec<(Direction, String)> {
     let dial = Dial::to(format!("sip:01512340321@{udp}")).header("X-UUI", "A1B2");
     let call = caller.dial(dial).await.expect("dialled");
     call.answered().await.expect("answered");
+    // A key is heard by a bot that waits for it: once its greeting is over.
+    let marks = |n| bot.until(move |calls| calls.first().is_some_and(|call| call.marks().len() == n));
+    marks(1).await;
     call.press("5").await;
-    bot.until(|calls| calls.first().is_some_and(|call| call.marks().len() == 2)).await;
+    marks(2).await;
     drop(call.finish().await);
     bot.until(|calls| calls.first().is_some_and(|call| call.ended.is_some())).await;
     running.stop().await;
