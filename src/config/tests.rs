@@ -79,7 +79,7 @@ fn a_route_may_have_several_bots() {
     assert!(matches!(&config.call.routes.routes[0].target, Target::Bot(urls) if urls.len() == 3));
     assert_eq!(config.names.bot_addresses, ["wss://one.example.com:443/a", "wss://two.example.com:8443/b"]);
     assert!(problem(&with("[]")).contains("route.bot: 0 bots stand in it; write 1 to 8 of them"));
-    let nine = format!("[{}]", vec!["\"wss://a\""; 9].join(", "));
+    let nine = format!("[{}]", ["\"wss://a\""; 9].join(", "));
     assert!(problem(&with(&nine)).contains("route.bot: 9 bots stand in it"));
     let second = problem(&with(r#"["wss://a", "wss://k:s3cret@b/#x"]"#));
     assert!(
