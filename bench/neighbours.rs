@@ -181,7 +181,7 @@ impl Call {
             }
         }));
         begun.recv().await.expect("the bot is up");
-        Self { from, _lane: lane, commands: commands }
+        Self { from, _lane: lane, commands }
     }
 }
 
