@@ -37,12 +37,18 @@ impl Ear {
         self.packets.push(Heard { at, marker, seq, timestamp, ssrc, samples });
     }
 
-    /// The line by RTP time from the first packet on; what did not come is silence.
+    /// Where a packet stands on the line, which begins with the earliest: the first may have overtaken it.
+    fn place(&self, packet: &Heard) -> usize {
+        let after = |packet: &Heard| packet.timestamp.wrapping_sub(self.packets[0].timestamp) as i32;
+        let earliest = self.packets.iter().take(50).map(after).min().unwrap_or(0);
+        (after(packet) - earliest).max(0) as usize
+    }
+
+    /// The line by RTP time; what did not come is silence.
     pub(crate) fn line(&self) -> Vec<i16> {
-        let Some(first) = self.packets.first() else { return Vec::new() };
         let mut line = Vec::new();
         for packet in &self.packets {
-            let place = packet.timestamp.wrapping_sub(first.timestamp) as usize;
+            let place = self.place(packet);
             line.resize(line.len().max(place + packet.samples.len()), 0);
             line[place..place + packet.samples.len()].copy_from_slice(&packet.samples);
         }
@@ -51,8 +57,7 @@ impl Ear {
 
     /// When that sample of the line came.
     pub(crate) fn came(&self, sample: usize) -> Instant {
-        let first = self.packets[0].timestamp;
-        let place = |packet: &Heard| packet.timestamp.wrapping_sub(first) as usize;
+        let place = |packet: &Heard| self.place(packet);
         let of = self.packets.iter().find(|p| (place(p)..place(p) + p.samples.len()).contains(&sample));
         of.expect("it came").at
     }
