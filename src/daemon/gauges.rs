@@ -37,7 +37,7 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// And what it is full of.
+    /// Whether new calls are taken; where they are not, what is full.
     fn gate(&self, used: &InUse) -> (Gate, &'static str) {
         let few_ports = self.engine.ports_free() <= self.engine.ports_total() / RESERVE;
         let mark = self.overload.lock().unwrap_or_else(PoisonError::into_inner).reached();

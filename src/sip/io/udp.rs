@@ -129,7 +129,8 @@ impl Datagrams {
     }
 }
 
-fn address(address: &SockaddrStorage) -> Option<SocketAddr> {
+/// An address of the system's as ours; none when it is of another family.
+pub(super) fn address(address: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = address.as_sockaddr_in().map(|address| SocketAddr::V4((*address).into()));
     v4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddr::V6((*address).into())))
 }

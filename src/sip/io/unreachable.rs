@@ -8,6 +8,8 @@ use nix::libc::{ECONNREFUSED, EHOSTUNREACH, ENETUNREACH};
 use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt};
 
+use super::udp::address;
+
 /// From now on the system keeps what ICMP says about what this socket sent. One that does not is no fault.
 pub(super) fn hear(socket: &impl AsFd, ipv4: bool) {
     let _ =
@@ -27,10 +29,7 @@ pub(super) fn next(fd: RawFd) -> Option<SocketAddr> {
             }
             _ => false,
         });
-        let place = got.address.as_ref().and_then(|address| {
-            let v4 = address.as_sockaddr_in().map(|address| SocketAddr::V4((*address).into()));
-            v4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddr::V6((*address).into())))
-        });
+        let place = got.address.as_ref().and_then(address);
         if let Some(place) = place.filter(|_| gone) {
             return Some(place);
         }
