@@ -124,8 +124,19 @@ impl World {
         self.bot.as_mut().expect("a bot").play(order).expect("room");
     }
 
+    /// As the stream does when its ring is full: it waits for room.
+    fn play_when_there_is_room(&mut self, order: Play) {
+        let mut order = Some(order);
+        while let Some(refused) = order.take() {
+            if let Err(refused) = self.bot.as_mut().expect("a bot").play(refused) {
+                order = Some(refused);
+                self.pass(1);
+            }
+        }
+    }
+
     fn clear(&mut self) {
-        self.play(Play::Clear { asked: Some(self.now) });
+        self.play_when_there_is_room(Play::Clear { asked: Some(self.now) });
     }
 
     /// Lets time pass by the millisecond.

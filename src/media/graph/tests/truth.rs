@@ -112,7 +112,7 @@ proptest! {
         world.link(CALLER, BOT);
         for (length, chunk, played, talks) in rounds {
             for piece in vec![20_000; length].chunks(chunk.max(length / 200)) {
-                world.play(Play::Audio(piece.to_vec()));
+                world.play_when_there_is_room(Play::Audio(piece.to_vec()));
             }
             world.pass(played);
             world.clear();
@@ -122,7 +122,7 @@ proptest! {
         }
         let (cleared, at) = (world.got.len(), world.time());
         world.pass(pause);
-        world.play(Play::Audio(anew.clone()));
+        world.play_when_there_is_room(Play::Audio(anew.clone()));
         world.pass(1400);
 
         let heard: Vec<u8> = world.got[cleared..].iter().flat_map(|got| got.payload.clone()).collect();
@@ -158,9 +158,9 @@ proptest! {
             }
         }
         match end {
-            0 => world.play(Play::Finish { until: ordered }),
-            1 => world.play(Play::Finish { until: ordered / 2 }),
-            2 => world.play(Play::Clear { asked: None }),
+            0 => world.play_when_there_is_room(Play::Finish { until: ordered }),
+            1 => world.play_when_there_is_room(Play::Finish { until: ordered / 2 }),
+            2 => world.play_when_there_is_room(Play::Clear { asked: None }),
             _ => {}
         }
         world.pass(last);
