@@ -14,7 +14,6 @@
 
 pub mod chunk;
 pub mod connect;
-pub mod egress;
 pub mod framing;
 pub mod io;
 pub mod message;
@@ -32,13 +31,12 @@ mod marks;
 mod outbox;
 mod speech;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-pub use egress::Egress;
 pub use session::Session;
 pub use url::{BotUrl, UrlLimits};
 
+pub use crate::egress::{self, Egress, PlainTo as PlainWs};
 use crate::ids::{CallSid, StreamSid};
 use crate::units::{Digit, SampleRate};
 
@@ -104,32 +102,6 @@ impl Default for Config {
             start_style: StartStyle::default(),
             allow_plain_ws: PlainWs::Private,
             user_agent: concat!("StreamKit/", env!("CARGO_PKG_VERSION")).to_owned(),
-        }
-    }
-}
-
-/// `stream.allow_plain_ws`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PlainWs {
-    /// Loopback and private addresses.
-    #[default]
-    Private,
-    /// Any.
-    All,
-    /// None.
-    None,
-}
-
-impl PlainWs {
-    /// Whether plain `ws://` to this address is allowed.
-    pub fn allows(self, address: IpAddr) -> bool {
-        match (self, address.to_canonical()) {
-            (Self::All, _) => true,
-            (Self::None, _) => false,
-            (Self::Private, IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-            (Self::Private, IpAddr::V6(ip)) => {
-                ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
-            }
         }
     }
 }

@@ -22,9 +22,9 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_tungstenite::{accept_async, accept_hdr_async};
 
 use super::*;
+use crate::egress::Allowed;
 use crate::ids::{CallSid, Entropy, StreamSid};
 use crate::media::Reached;
-use crate::stream::egress::Allowed;
 use crate::stream::{Disposition, Outcome, PlainWs, Status, StreamError};
 use crate::units::SampleRate;
 
@@ -399,9 +399,9 @@ async fn addresses_that_are_not_allowed_are_not_connected_to() {
     let config = Config { allow_plain_ws: PlainWs::None, ..Config::default() };
     let outcome = open(&url, config, alone(), Egress::Configured).outcome().await;
     assert_eq!((cause(&outcome), outcome.figures.attempts), ("forbidden", 1));
-    let outcome = open(&url, Config::default(), alone(), Egress::RunTime(vec![])).outcome().await;
+    let outcome = open(&url, Config::default(), alone(), Egress::RunTime([].into())).outcome().await;
     assert_eq!((cause(&outcome), outcome.figures.attempts), ("forbidden", 1));
-    let allowed = Egress::RunTime(vec![Allowed::Host("localhost".into())]);
+    let allowed = Egress::RunTime([Allowed::Host("localhost".into())].into());
     let mut running = open(&url, Config::default(), alone(), allowed);
     let (tcp, _) = listener.accept().await.expect("the only connection");
     let mut bot = accept_async(tcp).await.expect("it upgrades");
