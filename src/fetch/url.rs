@@ -53,8 +53,12 @@ impl HttpUrl {
     /// This path and query on the same server.
     fn at(&self, target: &str) -> Result<Self, &'static str> {
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+        if target.len() > MAX_URL {
+            return Err("it is longer than 4096 characters");
+        }
+        let is_plain = target.bytes().all(|b| b.is_ascii_graphic());
         match target.parse::<PathAndQuery>() {
-            Ok(read) if read.as_str() == target => Ok(Self { target, ..self.clone() }),
+            Ok(read) if is_plain && read.as_str() == target => Ok(Self { target, ..self.clone() }),
             _ => Err("a character stands in its path or query that must be percent-encoded"),
         }
     }
