@@ -233,6 +233,7 @@ impl Driver {
             config: self.stream_config.clone(),
             frame_ms: self.stream_config.frame_ms,
             style: StartStyle::default(),
+            keys: stream::Keys::Clear,
             egress: Egress::Configured, // the URL stands in a route
             connector: self.wires.connector.clone(),
             trace: self.wires.trace.clone(),

@@ -15,6 +15,7 @@
 //! What it deliberately does not know: sockets, tasks, clocks; what a SIP message looks like on the wire.
 
 pub mod admission;
+mod bot;
 pub mod breaker;
 pub mod cdr;
 mod config;
@@ -39,7 +40,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use config::{Config, Dtmf, Identity, Privacy, Ring, Srtp, Trunk, UuiDecode, UuiSource};
+pub use bot::Bot;
+pub use config::{
+    AccountSettings, Config, Dialect, Dtmf, Identity, Privacy, Ring, Srtp, Trunk, UuiDecode, UuiSource,
+};
 pub use input::Input;
 pub use output::{Opening, Output};
 pub use request::Request;

@@ -12,12 +12,12 @@ use nix::sys::resource::{UsageWho, getrusage};
 use super::cores::Cores;
 use super::overload::{Overload, Used};
 use crate::api::{Live, Node};
-use crate::call;
 use crate::call::admission::{Admission, InUse};
+use crate::call::{self, Bot};
 use crate::media::Engine;
 use crate::route::Target;
 use crate::sip::{self, Gate};
-use crate::stream::BotUrl;
+use crate::stream::UrlLimits;
 use crate::telemetry::{metrics, process};
 
 /// Between two looks.
@@ -133,8 +133,10 @@ pub(super) fn bots(config: &call::Config) -> Vec<String> {
         Target::Bot(urls) => urls.as_slice(),
         Target::Flow(_) | Target::Reject(_) => &[],
     });
-    let mut bots: Vec<String> =
-        urls.filter_map(|url| BotUrl::parse(url).ok()).map(|url| url.host().to_owned()).collect();
+    let mut bots: Vec<String> = urls
+        .filter_map(|url| Bot::parse(url, UrlLimits::DEFAULT).ok())
+        .map(|bot| bot.host().to_owned())
+        .collect();
     bots.sort();
     bots.dedup();
     bots

@@ -1,5 +1,6 @@
 //! Which address may be connected to (reliability R-71, agentstream.md section 2.3).
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -32,6 +33,17 @@ impl Allowed {
             Self::Host(name) => is_same_host(name, host),
             Self::Below(name) => is_below(name, host),
             Self::Net(net) => net.contains(&address.to_canonical()),
+        }
+    }
+}
+
+/// As it is written in `egress.allow`.
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(name) => f.write_str(name),
+            Self::Below(name) => write!(f, "*.{name}"),
+            Self::Net(net) => net.fmt(f),
         }
     }
 }

@@ -13,7 +13,9 @@
 //! What it deliberately does not know: SIP, RTP, what the call does next.
 
 pub mod chunk;
+pub mod cipher;
 pub mod connect;
+pub mod dynamic;
 pub mod framing;
 pub mod io;
 pub mod message;
@@ -33,6 +35,7 @@ mod speech;
 
 use std::time::Duration;
 
+pub use cipher::{DtmfKey, Keys};
 pub use session::Session;
 pub use url::{BotUrl, UrlLimits};
 
@@ -73,6 +76,8 @@ pub struct Config {
     pub max_pending_marks: usize,
     /// What the bot said is cleared when the caller begins to speak.
     pub local_barge_in: bool,
+    /// Keys are told encrypted, under the account's key, or not at all.
+    pub encrypt_dtmf: bool,
     /// How `start` is written for all bots.
     pub start_style: StartStyle,
     /// To whom plain `ws://` may lead.
@@ -99,6 +104,7 @@ impl Default for Config {
             silence_timeout: Duration::from_secs(30),
             max_pending_marks: 8192,
             local_barge_in: false,
+            encrypt_dtmf: false,
             start_style: StartStyle::default(),
             allow_plain_ws: PlainWs::Private,
             user_agent: concat!("StreamKit/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -330,6 +336,12 @@ pub enum StreamError {
     /// 3001.
     #[error("3001 invalid stream url: {0}")]
     InvalidUrl(String),
+    /// 3002: what a dynamic URL leads to gave no usable HTTP answer.
+    #[error("3002 failed to fetch stream url: {0}")]
+    Fetch(String),
+    /// 3003: there is no usable URL in its answer.
+    #[error("3003 invalid response from stream url endpoint: {0}")]
+    Answer(String),
     /// 3004.
     #[error("3004 custom parameters over limit")]
     ParametersOverLimit,

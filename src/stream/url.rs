@@ -73,6 +73,11 @@ impl BotUrl {
         Ok(Self { secure, place, target, rate, parameters })
     }
 
+    /// Whether it keeps to these limits, too.
+    pub fn fits(&self, limits: UrlLimits) -> bool {
+        query(self.target.split_once('?').map_or("", |(_, query)| query), limits).is_ok()
+    }
+
     /// `wss`.
     pub fn secure(&self) -> bool {
         self.secure

@@ -235,6 +235,7 @@ pub const STREAM_DROPS: &[&str] = &[
     "nonsense",
     "rate",
     "wrong_stream",
+    "no_dtmf_key",
 ];
 
 /// Why nothing was fetched.

@@ -124,6 +124,7 @@ fn open(url: &str, config: Config, connector: Connector, egress: Egress) -> Runn
         start,
         style: StartStyle::default(),
         frame_ms: 20,
+        keys: Keys::Clear,
         end: desk.clone(),
         connector: Arc::new(connector),
         egress,
