@@ -10,7 +10,7 @@ use ipnet::IpNet;
 pub use crate::sip::message::header::vendor::{UuiDecode, UuiSource};
 
 use super::admission::Limits;
-use crate::flow::AnswerMode;
+use crate::flow::{AnswerMode, Reconnect};
 use crate::media::{G711, LatchMode};
 use crate::stream::{DtmfKey, UrlLimits};
 use crate::{fetch, route};
@@ -32,6 +32,8 @@ pub struct Config {
     pub fetch: Arc<fetch::Config>,
     /// Those with settings of their own, by name.
     pub accounts: HashMap<String, AccountSettings>,
+    /// What follows a bot of a route that was there and was lost.
+    pub reconnect: Reconnect,
     /// Limits of the node and of the accounts.
     pub limits: Limits,
 }

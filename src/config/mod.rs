@@ -193,6 +193,7 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
         stream: Arc::new(stream),
         fetch: Arc::new(fetch),
         accounts: own.settings,
+        reconnect: crate::flow::Reconnect::No,
         limits: call::admission::Limits {
             calls: limits.calls,
             calls_per_second: limits.calls_per_second,

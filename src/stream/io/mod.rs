@@ -28,7 +28,7 @@ use self::line::Line;
 use self::socket::{Socket, Step};
 use super::connect::Attempts;
 use super::session::Input;
-use super::{BotUrl, Command, Config, Direction, Egress, Event, Keys, Session, Start, StartStyle, Stop};
+use super::{BotUrl, Command, Config, Direction, Egress, Event, Keys, Session, Settings, Start, Stop};
 use crate::media::{Play, StreamEnd, Told};
 use crate::telemetry::metrics;
 
@@ -89,10 +89,8 @@ pub struct Open<A = StreamEnd> {
     pub url: BotUrl,
     /// What `start` says.
     pub start: Start,
-    /// How `start` is written.
-    pub style: StartStyle,
-    /// Milliseconds a frame: 20, 40, 60, 80 or 100.
-    pub frame_ms: u32,
+    /// What is particular to it.
+    pub settings: Settings,
     /// How the caller's keys are told.
     pub keys: Keys,
     /// The audio, at the URL's rate.
@@ -112,8 +110,8 @@ pub async fn run<A: Audio>(
     mut commands: mpsc::Receiver<Command>,
     events: impl Fn(Event) + Send,
 ) {
-    let Open { config, url, start, style, frame_ms, keys, end, connector, egress, trace } = open;
-    let session = Session::new(Arc::clone(&config), start, &url, frame_ms, &style, clock()).telling(keys);
+    let Open { config, url, start, settings, keys, end, connector, egress, trace } = open;
+    let session = Session::new(Arc::clone(&config), start, &url, &settings, clock()).telling(keys);
     let mut stream = Stream { session, end, events };
     let dial = Dial { url: &url, config: &config, connector: &connector, egress: &egress };
     if let Some(socket) = stream.connect(dial, &mut commands).await {
@@ -273,6 +271,8 @@ fn obeyed(command: Option<Command>) -> Input<'static> {
     match command {
         Some(Command::Stop(stop)) => Input::Stop(stop),
         Some(Command::Key { digit, held }) => Input::Key { digit, held },
+        Some(Command::Pause) => Input::Pause(true),
+        Some(Command::Resume) => Input::Pause(false),
         None => Input::Stop(Stop::CallEnded),
     }
 }
