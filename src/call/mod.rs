@@ -19,6 +19,7 @@ mod bot;
 pub mod breaker;
 pub mod cdr;
 mod config;
+mod dynamic;
 mod ending;
 mod input;
 pub mod intake;
@@ -171,6 +172,7 @@ impl Call {
             Input::Sip(event) => self.signalled(now, event),
             Input::Media(event) => self.heard(now, event),
             Input::Stream(sid, event) => self.streamed(now, sid, event),
+            Input::Fetched(sid, fetched) => self.fetched(now, sid, fetched),
             Input::Request(request) => self.asked(now, request),
             Input::Timeout => self.timeout(now),
         }

@@ -35,7 +35,7 @@ use crate::media::{Engine, EngineError};
 use crate::sip::io::{Tls, TlsError};
 use crate::sip::{self, Transport};
 use crate::stream::io::{Connector, Trace, Trust, TrustError};
-use crate::{api, notify};
+use crate::{api, fetch, notify};
 
 pub use reload::ReloadError;
 pub use serve::run;
@@ -98,6 +98,7 @@ pub struct Running {
     config: Config,
     tls: Option<Tls>,
     connector: Arc<Connector>,
+    fetch: Arc<fetch::Client>,
     watched: Arc<gauges::Watched>,
     commands: mpsc::Sender<sip::Command>,
     desk: Arc<Desk>,
@@ -121,6 +122,7 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
     let (lines, records) = notify::cdr::start(&records_dir)
         .map_err(|source| StartError::Records { path: records_dir, source })?;
     let connector = Arc::new(Connector::new(&trust(&stream_tls))?);
+    let fetch = Arc::new(fetch::Client::new(stream_tls.ca_file.as_deref())?);
     let tls = sip_tls.as_ref().map(Tls::read).transpose()?;
     let mut sockets = sip::io::Sockets::bind_with(&listen, tls.clone())?;
     sockets.set_dscp(sip_dscp);
@@ -137,6 +139,7 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
         sip: commands.clone(),
         engine: engine.clone(),
         connector: Arc::clone(&connector),
+        fetch: Arc::clone(&fetch),
         cdrs: lines,
         board: board.clone(),
         admission: admission.clone(),
@@ -188,6 +191,7 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
         config: kept,
         tls,
         connector,
+        fetch,
         watched,
         commands,
         desk,
