@@ -6,6 +6,8 @@ use super::breaker::Address;
 use crate::fetch::HttpUrl;
 use crate::stream::{BotUrl, StreamError, UrlLimits};
 
+const SCHEMES: &str = "it does not begin with wss://, ws://, https:// or http://";
+
 /// Where a bot is had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bot {
@@ -22,7 +24,10 @@ impl Bot {
     /// `InvalidUrl` (3001) or `ParametersOverLimit` (3004); the URL is not quoted, for it may hold a password.
     pub fn parse(text: &str, limits: UrlLimits) -> Result<Self, StreamError> {
         if !HttpUrl::is_meant(text) {
-            let url = BotUrl::parse_with(text, limits)?;
+            let url = BotUrl::parse_with(text, limits).map_err(|wrong| match scheme(text) {
+                Some("ws" | "wss") => wrong,
+                _ => StreamError::InvalidUrl(SCHEMES.to_owned()),
+            })?;
             return match url.odd_rate() {
                 false => Ok(Self::Socket(url)),
                 true => Err(StreamError::InvalidUrl("sample-rate must be 8000, 16000 or 24000".to_owned())),
@@ -49,6 +54,11 @@ impl Bot {
             Self::Web(url) => Address::of_web(url),
         }
     }
+}
+
+fn scheme(text: &str) -> Option<&'static str> {
+    let (scheme, _) = text.split_once("://")?;
+    ["ws", "wss"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known))
 }
 
 /// Without user info.

@@ -23,8 +23,10 @@ impl DtmfKey {
             true => from_hex(text),
             false => from_base64(text),
         };
-        let octets = octets.ok_or("it is neither hexadecimal nor base64")?;
-        octets.try_into().map(Self).map_err(|_| "it is not 32 octets long")
+        octets
+            .and_then(|octets| octets.try_into().ok())
+            .map(Self)
+            .ok_or("it is not 32 octets in hexadecimal or base64")
     }
 }
 
@@ -147,8 +149,9 @@ mod tests {
         }
         let slashes = "_".repeat(42) + "8=";
         assert_eq!(DtmfKey::parse(&slashes), DtmfKey::parse(&"f".repeat(64)));
-        assert_eq!(DtmfKey::parse(&HEX[2..]), Err("it is not 32 octets long"));
-        assert_eq!(DtmfKey::parse("not a key"), Err("it is neither hexadecimal nor base64"));
+        for text in [&HEX[2..], &format!("00{HEX}"), "not a key", "AAECAwQFBgcICQoLDA0ODw==", "é"] {
+            assert_eq!(DtmfKey::parse(text), Err("it is not 32 octets in hexadecimal or base64"));
+        }
         let cipher = Keys::of(true, Some(&hex), Entropy::seeded(1));
         assert_eq!(format!("{hex:?} {cipher:?}"), "DtmfKey(…) Sealed(Cipher(…))");
     }

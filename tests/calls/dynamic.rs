@@ -83,7 +83,7 @@ fn the_bot_that_is_named_gets_the_call() {
     assert_eq!(stream["StreamUrl"], "wss://bot.example/talk?sample-rate=16000&a=b");
     assert_eq!(outcome(stream), ["completed", "user", "caller_hangup", "1"]);
     assert_eq!((&stream["sample_rate"], &stream["connect_ms"]), (&16000.into(), &50.into()));
-    let start = &world.bot().start()["start"];
+    let start = &world.bot().start();
     assert_eq!(start["custom_parameters"], json!({"Custom-Header": "Sales\"Bot", "UUI": "A1&B2", "a": "b"}));
     assert_eq!(start["stream_sid"], stream["StreamSID"]);
     // the budget of the connection begins with the answer
@@ -136,7 +136,10 @@ fn no_usable_answer_is_a_bad_url_and_ends_the_call() {
         assert_eq!(stream["StreamSID"].as_str().map(str::len), Some(32), "an attempt was begun");
         assert!(stream.get("StreamUrl").is_none(), "none was known");
         assert!(world.bots.is_empty() && !cdr.to_string().contains("s3cret"));
-        assert_eq!((&cdr["end"]["cause"], &cdr["times"]["duration_ms"]), (&"bad_url".into(), &0.into()));
+        assert_eq!(
+            (&cdr["end"]["cause"], &cdr["times"]["duration_ms"]),
+            (&"bot_unavailable".into(), &0.into())
+        );
     }
 }
 
