@@ -16,7 +16,7 @@ use crate::ids::{CallKey, CallSid, Entropy, PortId};
 use crate::media::{self, Engine, Lane};
 use crate::route::MAX_BOTS;
 use crate::sip::{self, Incoming};
-use crate::stream::io::{Connector, Trace};
+use crate::stream::io::{Connector, Lanes, Trace};
 use crate::stream::{self, Egress, StartStyle};
 use crate::telemetry::{log, metrics};
 
@@ -31,6 +31,8 @@ pub struct Wires {
     pub engine: Engine,
     /// To bots.
     pub connector: Arc<Connector>,
+    /// Who carries streams.
+    pub lanes: Lanes,
     /// Where finished CDRs go, as JSON lines.
     pub cdrs: mpsc::Sender<Vec<u8>>,
     /// Who is on the line.
@@ -235,6 +237,7 @@ impl Driver {
             style: StartStyle::default(),
             egress: Egress::Configured, // the URL stands in a route
             connector: self.wires.connector.clone(),
+            lane: self.wires.lanes.beside(self.lane.number()),
             trace: self.wires.trace.clone(),
             url,
             start,
