@@ -39,8 +39,8 @@ const LINE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
 const PORTS: u16 = 16;
 /// A program of somebody else's is up by then.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a call lasts: twice what is said in it, for what comes back comes later.
-const LASTS: Duration = Duration::from_secs(9);
+/// How long a call lasts: longer than what is said in it, for what comes back comes later.
+const LASTS: Duration = Duration::from_secs(6);
 /// More than waits for its turn when the caller hangs up.
 const UNDER_WAY: u64 = 2500;
 /// Louder than what G.711 makes of silence.

@@ -23,7 +23,7 @@ fn pipecat_echoes_a_call_at_every_rate() {
             let told = format!("from sip:08061234509 to {number} at {rate} Hz");
             assert!(bot.said().contains(&told), "{told}: {}", bot.said());
         }
-        let over = "connection closed";
+        let over = "finished running";
         eventually("the end of every call", || bot.said().matches(over).count() == CALLS.len()).await;
         bot.assert_content();
     });
