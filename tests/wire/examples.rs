@@ -20,6 +20,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use streamkit::audio::{G711, codec};
 use streamkit::lab::sound::Sound;
+use streamkit::lab::speech::Speech;
 use streamkit::rtp::Packet;
 use streamkit::units::SampleRate;
 use tempfile::TempDir;
@@ -39,7 +40,7 @@ const LINE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
 const PORTS: u16 = 16;
 /// A program of somebody else's is up by then.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a call lasts: longer than what is said in it, for what comes back comes later.
+/// How long a call lasts: what comes back comes later.
 const LASTS: Duration = Duration::from_secs(6);
 /// More than waits for its turn when the caller hangs up.
 const UNDER_WAY: u64 = 2500;
@@ -271,7 +272,9 @@ async fn relay(
 
 /// sipp calls this number and speaks; what it said comes back, and the call is recorded as it should be. The record.
 pub(crate) async fn echoes(served: &Served, number: &'static str) -> Value {
-    let scene = Scene { lasts: LASTS, ..Scene::new("call").to(number) };
+    // it speaks to the end: a pause of sipp's would be a gap in the record
+    let speech = Speech::Caller.sound().then(&Speech::Story.sound());
+    let scene = Scene { lasts: LASTS, speech, ..Scene::new("call").to(number) };
     let messages = scene.play(served.sip).succeeds().await;
     let of = || records(served.dir.path()).into_iter().find(|cdr| cdr["to"] == number);
     eventually("its record", || of().is_some()).await;
