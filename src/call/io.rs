@@ -17,7 +17,7 @@ use crate::ids::{CallKey, CallSid, Entropy, PortId, StreamSid};
 use crate::media::{self, Engine, Lane};
 use crate::sip::{self, Incoming};
 use crate::stream;
-use crate::stream::io::{Connector, Trace};
+use crate::stream::io::{Connector, Lanes, Trace};
 use crate::telemetry::{log, metrics};
 
 /// What calls are joined to.
@@ -30,6 +30,8 @@ pub struct Wires {
     pub connector: Arc<Connector>,
     /// To web servers.
     pub fetch: Arc<fetch::Client>,
+    /// Who carries streams.
+    pub lanes: Lanes,
     /// Where finished CDRs go, as JSON lines.
     pub cdrs: mpsc::Sender<Vec<u8>>,
     /// Who is on the line.
@@ -262,6 +264,7 @@ impl Driver {
             egress,
             keys,
             connector: self.wires.connector.clone(),
+            lane: self.wires.lanes.beside(self.lane.number()),
             trace: self.wires.trace.clone(),
             url,
             start,
