@@ -201,6 +201,7 @@ impl Seat {
                 self.guest.wire.iter_mut().for_each(Wire::deafen);
                 let violation = Violation::new(broken.code(), broken.to_string());
                 session.handle(now, Input::Violation(violation));
+                return Came::Share; // what is left is thrown away
             }
         }
         Came::All
