@@ -22,7 +22,7 @@ use streamkit::media::{
     Command, Config, Engine, G711, Lane, Latch, LatchMode, Link, RtpSpec, Spec, StreamSpec, pair,
 };
 use streamkit::stream::io::{Connector, Lane as StreamLane, Open, Trust, run};
-use streamkit::stream::{self, BotUrl, Egress, Event, Start, StartStyle, Stop};
+use streamkit::stream::{self, BotUrl, Egress, Event, Settings, Start, Stop};
 use streamkit::units::SampleRate;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -174,8 +174,7 @@ impl Call {
             config: Arc::new(stream::Config::default()),
             url: BotUrl::parse(&url).expect("a URL"),
             start: start(number, rate),
-            style: StartStyle::default(),
-            frame_ms: 20,
+            settings: Settings::of(&stream::Config::default()),
             end,
             connector: Arc::new(Connector::new(&Trust::default()).expect("the system's roots")),
             lane: streams.clone(),

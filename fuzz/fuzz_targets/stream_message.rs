@@ -11,7 +11,7 @@ use streamkit::ids::{CallSid, Entropy, StreamSid};
 use streamkit::media::{Play, Reached, Told};
 use streamkit::stream::framing::Reader;
 use streamkit::stream::session::{Input, Transmit};
-use streamkit::stream::{BotUrl, Config, Event, Session, Start, StartStyle, Stop, upgrade};
+use streamkit::stream::{BotUrl, Config, Event, Session, Settings, Start, Stop, upgrade};
 use streamkit::units::SampleRate;
 
 fn session(now: Instant) -> Session {
@@ -26,7 +26,7 @@ fn session(now: Instant) -> Session {
         rate: SampleRate::Hz8000,
     };
     let url = BotUrl::parse("ws://bot/?k=v").expect("a URL");
-    Session::new(Arc::new(Config::default()), start, &url, 20, &StartStyle::default(), now)
+    Session::new(Arc::new(Config::default()), start, &url, &Settings::of(&Config::default()), now)
 }
 
 fuzz_target!(|data: &[u8]| {

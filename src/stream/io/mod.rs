@@ -30,7 +30,7 @@ use self::seat::{GULP, Guest, deliver, hear};
 use self::wire::Wire;
 use super::connect::Attempts;
 use super::session::Input;
-use super::{BotUrl, Command, Config, Direction, Egress, Event, Session, Start, StartStyle, Stop};
+use super::{BotUrl, Command, Config, Direction, Egress, Event, Session, Settings, Start, Stop};
 use crate::media::{Knock, Play, StreamEnd, Told};
 
 pub use lane::{Lane, Lanes};
@@ -94,10 +94,8 @@ pub struct Open<A = StreamEnd> {
     pub url: BotUrl,
     /// What `start` says.
     pub start: Start,
-    /// How `start` is written.
-    pub style: StartStyle,
-    /// Milliseconds a frame: 20, 40, 60, 80 or 100.
-    pub frame_ms: u32,
+    /// What is particular to it.
+    pub settings: Settings,
     /// The audio, at the URL's rate.
     pub end: A,
     /// TLS.
@@ -120,8 +118,8 @@ pub async fn run<A: Audio + 'static>(
     mut commands: mpsc::Receiver<Command>,
     events: impl Fn(Event) + Send + 'static,
 ) {
-    let Open { config, url, start, style, frame_ms, end, connector, lane, egress, trace } = open;
-    let session = Session::new(Arc::clone(&config), start, &url, frame_ms, &style, clock());
+    let Open { config, url, start, settings, end, connector, lane, egress, trace } = open;
+    let session = Session::new(Arc::clone(&config), start, &url, &settings, clock());
     let mut stream = Stream { session, end, events };
     let dial = Dial { url: &url, config: &config, connector: &connector, egress: &egress };
     let upgraded = stream.connect(dial, &mut commands).await;
@@ -162,11 +160,7 @@ struct Stream<A, E> {
 
 impl<A: Audio, E: Fn(Event)> Stream<A, E> {
     /// Reaches the bot while the caller is listened to. `None`: the end is told.
-    async fn connect(
-        &mut self,
-        dial: Dial<'_>,
-        commands: &mut mpsc::Receiver<Command>,
-    ) -> Option<Upgraded> {
+    async fn connect(&mut self, dial: Dial<'_>, commands: &mut mpsc::Receiver<Command>) -> Option<Upgraded> {
         let mut attempts = Attempts::new(dial.config, clock());
         // On the heap, so that what a handshake needs is given back after it.
         let mut dialled = Box::pin(dial.run(&mut attempts));
@@ -200,6 +194,8 @@ fn obeyed(command: Option<Command>) -> Input<'static> {
     match command {
         Some(Command::Stop(stop)) => Input::Stop(stop),
         Some(Command::Key { digit, held }) => Input::Key { digit, held },
+        Some(Command::Pause) => Input::Pause(true),
+        Some(Command::Resume) => Input::Pause(false),
         None => Input::Stop(Stop::CallEnded),
     }
 }

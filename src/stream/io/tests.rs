@@ -129,12 +129,12 @@ fn open(url: &str, config: Config, connector: Connector, egress: Egress) -> Runn
         rate: SampleRate::Hz8000,
     };
     let desk = Desk::default();
+    let settings = Settings::of(&config);
     let open = Open {
         config: Arc::new(config),
         url: BotUrl::parse(url).expect("a URL"),
         start,
-        style: StartStyle::default(),
-        frame_ms: 20,
+        settings,
         end: desk.clone(),
         connector: Arc::new(connector),
         lane: Lane::start(0).expect("a thread"),
