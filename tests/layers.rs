@@ -188,7 +188,7 @@ const SHELL_FILES: &[&str] = &[
 ];
 
 /// Where `unsafe` may stand.
-const UNSAFE_FILES: &[&str] = &["media/ring.rs", "media/socket.rs", "media/pin.rs"];
+const UNSAFE_FILES: &[&str] = &["media/ring.rs", "media/socket.rs", "media/pin.rs", "daemon/heap.rs"];
 
 struct Source {
     /// Below `src`, with `/`.
