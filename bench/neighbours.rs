@@ -175,6 +175,7 @@ impl Call {
             url: BotUrl::parse(&url).expect("a URL"),
             start: start(number, rate),
             settings: Settings::of(&stream::Config::default()),
+            keys: stream::Keys::Clear,
             end,
             connector: Arc::new(Connector::new(&Trust::default()).expect("the system's roots")),
             lane: streams.clone(),

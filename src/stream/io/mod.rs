@@ -67,7 +67,7 @@ impl Audio for StreamEnd {
     }
 
     fn play(&mut self, order: Play) -> Result<(), Play> {
-        self.play(order)
+        self.play_at(clock(), order)
     }
 
     fn taken(&self) -> u64 {
