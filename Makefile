@@ -2,7 +2,7 @@
 # make test   installs what the tests need that is missing (and says what), then runs every test
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint check-format clippy doc deny unit loom fuzz bench packages deb rpm
+.PHONY: help demo build test lint check-format clippy doc deny unit loom fuzz bench bench-voice packages deb rpm
 
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 export CARGO_TERM_COLOR ?= auto
@@ -20,6 +20,7 @@ help:
 	@echo "make test     every test, after installing what they need (FUZZ_SECONDS=10 for each fuzz target)"
 	@echo "make lint     format, clippy, documentation, licences and advisories"
 	@echo "make bench    the benches"
+	@echo "make bench-voice  what is heard over bad networks: docs/voice.md (needs espeak-ng, sox, python3)"
 	@echo "make fuzz     every fuzz target for 60 s"
 	@echo "make deb      target/packages/streamkit_*.deb"
 	@echo "make rpm      target/packages/streamkit-*.rpm"
@@ -65,6 +66,9 @@ fuzz:
 
 bench:
 	cargo bench --locked
+
+bench-voice:
+	bench/voice/run
 
 # Symbols stay with the build: what is installed is stripped.
 packages: build

@@ -107,6 +107,14 @@ impl Store {
         ahead
     }
 
+    /// The audio that begins at this place of the line.
+    pub(super) fn at_place(&self, line: u64) -> Option<Audio> {
+        (self.next..self.end).find_map(|number| match self.slots[place(number)] {
+            Slot::Audio(audio) if audio.place == line => Some(audio),
+            Slot::Audio(_) | Slot::Empty | Slot::Void | Slot::Quiet => None,
+        })
+    }
+
     /// Place of the first sample after all that waits, 0 when nothing does.
     pub(super) fn last_end(&self) -> u64 {
         let ends = (self.next..self.end).map(|number| match self.slots[place(number)] {
@@ -136,6 +144,12 @@ impl Store {
         self.pass_to(self.next + 1);
         let from = usize::from(audio.block) * BLOCK;
         self.octets.get(from + cut..from + usize::from(audio.samples)).unwrap_or(&[])
+    }
+
+    /// The samples of audio that waits.
+    pub(super) fn octets(&self, audio: Audio) -> &[u8] {
+        let from = usize::from(audio.block) * BLOCK;
+        self.octets.get(from..from + usize::from(audio.samples)).unwrap_or(&[])
     }
 
     /// The joint of the head is told.

@@ -26,6 +26,9 @@ use crate::rtp::{JitterBuffer, Packet};
 /// Samples of the longest packet we send, 60 ms.
 const LONGEST: usize = 480;
 
+/// Samples of what follows a loss that are looked at to fill it.
+const FOLLOWING: usize = 160;
+
 /// A packet to send.
 #[derive(Clone, Debug)]
 pub(in crate::media) struct Outgoing {
@@ -254,7 +257,14 @@ impl RtpPort {
             }
             Item::Lost { samples } => {
                 let n = samples.min(MAX_PAYLOAD);
-                self.concealer.lost(&mut self.line[..n]);
+                let (mut octets, mut next) = ([0; FOLLOWING], [0; FOLLOWING]);
+                let known = self.jitter.following(&mut octets);
+                if known == 0 || self.digits.muted() {
+                    self.concealer.lost(&mut self.line[..n]);
+                } else {
+                    codec::decode(law, &octets[..known], &mut next);
+                    self.concealer.bridge(&mut self.line[..n], &next[..known]);
+                }
                 n
             }
             Item::Silence { samples } => {
