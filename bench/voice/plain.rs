@@ -47,6 +47,7 @@ pub(crate) fn line(law: G711, start: Instant, flights: &[Flight], until: u64, fi
             timestamp: (flight.index * PTIME) as u32,
             kind: Kind::Audio,
             payload: &flight.octets,
+            faint: false,
         };
         let _ = buffer.push(start + Duration::from_micros(flight.at), arrival);
         drain(&mut buffer, flight.at);

@@ -67,13 +67,14 @@ pub struct JitterBuffer {
 
 impl JitterBuffer {
     /// A line that begins now, silent until the first packet. `max` is the longest wait for a packet
-    /// (`media.jitter.max`), at least 20 ms.
+    /// (`media.jitter.max`), 20 ms to 1 s.
     pub fn new(now: Instant, max: Duration) -> Self {
+        let max = max.clamp(Duration::from_millis(20), Duration::from_secs(1));
         Self {
             epoch: now,
-            max_bound: i64::try_from(max.as_micros()).unwrap_or(i64::MAX).clamp(LEAST_BOUND, 1000 * MS),
+            max_bound: max.as_micros() as i64,
             line: 0,
-            store: Store::new(),
+            store: Store::new(max),
             spread: Spread::new(),
             source: None,
             former: None,

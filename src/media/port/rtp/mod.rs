@@ -232,8 +232,9 @@ impl RtpPort {
             Carries::Audio(_) | Carries::Event | Carries::Noise => packet.payload,
         };
         let Packet { ssrc, seq, timestamp, .. } = *packet;
+        let faint = self.jitter.runs_off() && kind == Kind::Audio && faint(self.spec.codec, payload);
         // What is discarded is counted there; the line may still have grown by this packet's time.
-        let _ = self.jitter.push(now, Arrival { ssrc, seq, timestamp, kind, payload });
+        let _ = self.jitter.push(now, Arrival { ssrc, seq, timestamp, kind, payload, faint });
         if kind == Kind::Audio && !std::mem::replace(&mut self.heard, true) {
             return Arrived::First;
         }
@@ -428,6 +429,15 @@ impl RtpPort {
             self.sender.rename(spare);
         }
     }
+}
+
+/// Whether nobody hears what is left out there: 46 dB below full scale in the mean, or softer.
+fn faint(law: G711, octets: &[u8]) -> bool {
+    const MOST: u64 = 160;
+    let mut samples = [0; MAX_PAYLOAD];
+    let n = codec::decode(law, octets, &mut samples);
+    let sum: u64 = samples[..n].iter().map(|sample| u64::from(sample.unsigned_abs())).sum();
+    sum <= MOST * n as u64
 }
 
 /// The other law's octets as ours: the line is kept in one law.
