@@ -83,6 +83,7 @@ bench-capacity: rig
 
 soak: rig
 	$(RIG)/soak --streamkit $(TARGET)/release/streamkit --out target/soak --minutes $(SOAK_MINUTES) $(ARGS)
+
 bench-voice:
 	bench/voice/run
 
