@@ -218,9 +218,9 @@ mod tests {
             let (gap, after) = rest.split_at_mut(160);
             concealer.good(before);
             if bridged {
-                concealer.bridge(gap, &after[..160])
+                concealer.bridge(gap, &after[..160]);
             } else {
-                concealer.lost(gap)
+                concealer.lost(gap);
             }
             concealer.good(&mut after[..160]);
             assert!(!bridged || after == &original[960..], "what came is as it came");
