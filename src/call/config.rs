@@ -1,5 +1,6 @@
 //! What calls keep to, as meant.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +10,9 @@ use ipnet::IpNet;
 pub use crate::sip::message::header::vendor::{UuiDecode, UuiSource};
 
 use super::admission::Limits;
-use crate::flow::{AnswerMode, Reconnect};
+use crate::flow::{AnswerMode, Flow, Reconnect};
 use crate::media::{G711, LatchMode};
+use crate::prompt::Prompt;
 use crate::route;
 
 /// Everything a call is given when it begins; a reload makes a new one, calls keep theirs.
@@ -26,6 +28,10 @@ pub struct Config {
     pub advertise: Vec<IpAddr>,
     /// Every stream's settings.
     pub stream: Arc<crate::stream::Config>,
+    /// By id.
+    pub flows: BTreeMap<String, Flow>,
+    /// Audio of the flows, by the name they give it.
+    pub prompts: BTreeMap<Arc<str>, Prompt>,
     /// What follows a bot of a route that was there and was lost.
     pub reconnect: Reconnect,
     /// Limits of the node and of the accounts.

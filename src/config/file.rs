@@ -11,6 +11,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::kinds::{Ports, Secret, Size, even};
 use super::read::Section;
 use super::{Http, Node, StreamTls};
+use crate::flow::Reconnect;
 use crate::media;
 use crate::sip::io::Limits as Streams;
 use crate::stream::{self, PlainWs, StartExtras, StartStyle};
@@ -220,7 +221,7 @@ pub(super) fn log(mut log: Section<'_>) -> log::Config {
 }
 
 /// `[stream]` (agentstream.md section 12).
-pub(super) fn stream(mut stream: Section<'_>) -> (stream::Config, StreamTls) {
+pub(super) fn stream(mut stream: Section<'_>) -> (stream::Config, StreamTls, Reconnect) {
     let default = stream::Config::default();
     let plain =
         [("private", Some(PlainWs::Private)), ("all", Some(PlainWs::All)), ("none", Some(PlainWs::None))];
@@ -284,8 +285,9 @@ pub(super) fn stream(mut stream: Section<'_>) -> (stream::Config, StreamTls) {
             stream.refuse(name, format!("the file cannot be read: {e}"), "name a readable PEM file");
         }
     }
+    let reconnect = super::flows::reconnect(&mut stream);
     stream.done();
-    (read, tls)
+    (read, tls, reconnect)
 }
 
 /// What `start_extras` says of a call that came over a trunk.
@@ -293,7 +295,8 @@ fn inbound() -> StartExtras {
     StartExtras { direction: "inbound".to_owned(), ..StartExtras::default() }
 }
 
-fn frame_ms(stream: &mut Section<'_>, default: u32) -> u32 {
+/// A length of a frame, where it is written.
+pub(super) fn frame_ms(stream: &mut Section<'_>, default: u32) -> u32 {
     let frame = stream.key("frame_ms", default);
     if ![20, 40, 60, 80, 100].contains(&frame) {
         stream.refuse(
@@ -305,7 +308,8 @@ fn frame_ms(stream: &mut Section<'_>, default: u32) -> u32 {
     frame
 }
 
-fn ms(
+/// Milliseconds.
+pub(super) fn ms(
     stream: &mut Section<'_>,
     name: &'static str,
     default: Duration,
@@ -329,20 +333,4 @@ pub(super) fn later(root: &mut Section<'_>) {
         hep.not_yet("collector", "HEP");
     }
     hep.done();
-    let _dir: PathBuf = root.key("flows_dir", PathBuf::from("/etc/streamkit/flows.d"));
-    root.key::<Ignored>("flow", Ignored);
-    if root.has("flow") {
-        root.not_yet("flow", "a flow of your own");
-    }
-}
-
-/// A value nobody reads.
-struct Ignored;
-
-impl super::read::Read for Ignored {
-    const RIGHT: &'static str = "";
-
-    fn read(_: super::read::Item<'_>) -> Option<Self> {
-        Some(Self)
-    }
 }

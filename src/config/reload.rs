@@ -121,6 +121,10 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
     let connections = old.sip_limits != new.sip_limits;
     for (what, changed) in [
         ("routes", differ(&old.call.routes, &new.call.routes)),
+        (
+            "flows",
+            differ(&old.call.flows, &new.call.flows) || differ(&old.call.prompts, &new.call.prompts),
+        ),
         ("accounts", limits.0.account_streams != limits.1.account_streams),
         (
             "limits",
@@ -133,7 +137,12 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("sip.user_agent", old.sip.user_agent != new.sip.user_agent),
         ("sip.tls", old.sip_tls != new.sip_tls),
         ("media.advertise", old.call.advertise != new.call.advertise),
-        ("stream", differ(&old.call.stream, &new.call.stream) || old.stream_tls != new.stream_tls),
+        (
+            "stream",
+            differ(&old.call.stream, &new.call.stream)
+                || old.stream_tls != new.stream_tls
+                || old.call.reconnect != new.call.reconnect,
+        ),
         ("log", old.log != new.log),
     ] {
         if changed {

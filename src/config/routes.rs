@@ -1,10 +1,12 @@
 //! `[[route]]` and `[[account]]` as written, and what they mean.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::error::Place;
+use super::flows::nearest;
 use super::kinds::{AccountName, Secret};
 use super::read::{Read, Section};
+use crate::flow::Flow;
 use crate::ids::TrunkId;
 use crate::route::{MAX_BOTS, Pattern, Route, Target};
 use crate::stream::BotUrl;
@@ -22,20 +24,37 @@ pub(super) struct Written {
 }
 
 /// Reads one; `trunks` are the names by `TrunkId`.
-pub(super) fn route(mut route: Section<'_>, trunks: &[&str], judge: JudgeUrl) -> Option<Written> {
+pub(super) fn route(
+    mut route: Section<'_>,
+    trunks: &[&str],
+    flows: &BTreeMap<String, Flow>,
+    judge: JudgeUrl,
+) -> Option<Written> {
     let trunk = trunk(&mut route, trunks);
     let account_place = route.place("account");
     let headers = route.free::<Pattern>("header");
     let (to, from) = (route.maybe("to"), route.maybe("from"));
     let account: Option<AccountName> = route.maybe("account");
-    let target = target(&mut route, judge);
+    let target = target(&mut route, flows, judge);
+    let own = match &target {
+        Some(Target::Flow(id)) => flows.get(id).and_then(|flow| flow.account.clone()),
+        _ => None,
+    };
+    let account = account.map(|name| name.0);
+    if let (Some(account), Some(own)) = (&account, &own)
+        && account != own
+    {
+        route.refuse("flow", format!("this flow is for account {own:?}"), "name that one, or leave account out");
+    }
     route.done();
     let target = target?;
     let bots = match &target {
         Target::Bot(urls) => urls.iter().filter_map(|url| BotUrl::parse(url).ok()).collect(),
         Target::Flow(_) | Target::Reject(_) => Vec::new(),
     };
-    let route = Route { trunk: trunk?, to, from, account: account.map(|name| name.0), headers, target };
+    // a flow with an account takes that account's calls alone
+    let account = account.or(own);
+    let route = Route { trunk: trunk?, to, from, account, headers, target };
     Some(Written { route, bots, account_place })
 }
 
@@ -57,30 +76,43 @@ fn trunk(route: &mut Section<'_>, trunks: &[&str]) -> Option<Option<TrunkId>> {
 }
 
 /// Exactly one of `bot`, `flow`, `reject`.
-fn target(route: &mut Section<'_>, judge: JudgeUrl) -> Option<Target> {
+fn target(route: &mut Section<'_>, flows: &BTreeMap<String, Flow>, judge: JudgeUrl) -> Option<Target> {
     let (written, flow) = (route.maybe::<Vec<Secret>>("bot"), route.maybe::<String>("flow"));
     let reject = route.has("reject").then(|| route.within("reject", 603_u16, 400..=699));
     route.maybe::<u16>("reject");
-    if route.has("flow") {
-        route.not_yet("flow", "a flow of your own");
-    }
     let targets = ["bot", "flow", "reject"].into_iter().filter(|name| route.has(name)).count();
     if targets != 1 {
-        let right = "write one of bot = \"wss://...\" or reject = 603";
+        let right = "write one of bot = \"wss://...\", flow = \"id\" or reject = 603";
         route.refuse("", format!("{targets} targets stand in it"), right);
         return None;
     }
     match written {
-        Some(urls) => bots(route, urls, judge).map(Target::Bot),
-        None => reject.map(Target::Reject).or(flow.map(Target::Flow)),
+        Some(urls) => bots(route, "bot", urls, judge).map(Target::Bot),
+        None => reject.map(Target::Reject).or_else(|| known(route, flow?, flows)),
     }
 }
 
+/// A flow there is.
+fn known(route: &Section<'_>, id: String, flows: &BTreeMap<String, Flow>) -> Option<Target> {
+    if !flows.contains_key(&id) {
+        let ids: Vec<String> = flows.keys().cloned().collect();
+        let right = if ids.is_empty() { "write a [[flow]] of this id".to_owned() } else { nearest(&id, &ids) };
+        route.refuse("flow", format!("there is no flow {id:?} without a fault"), right);
+        return None;
+    }
+    Some(Target::Flow(id))
+}
+
 /// One bot, or several in the order they are tried.
-fn bots(route: &Section<'_>, urls: Vec<Secret>, judge: JudgeUrl) -> Option<Vec<String>> {
-    if route.is_empty_list("bot") || urls.len() > MAX_BOTS {
+pub(super) fn bots(
+    section: &Section<'_>,
+    key: &str,
+    urls: Vec<Secret>,
+    judge: JudgeUrl,
+) -> Option<Vec<String>> {
+    if section.is_empty_list(key) || urls.len() > MAX_BOTS {
         let wrong = format!("{} bots stand in it", urls.len());
-        route.refuse("bot", wrong, format!("write 1 to {MAX_BOTS} of them"));
+        section.refuse(key, wrong, format!("write 1 to {MAX_BOTS} of them"));
         return None;
     }
     let several = urls.len() > 1;
@@ -88,7 +120,7 @@ fn bots(route: &Section<'_>, urls: Vec<Secret>, judge: JudgeUrl) -> Option<Vec<S
     for (place, Secret(url)) in urls.iter().enumerate() {
         if let Err(what) = judge(url) {
             let whose = if several { format!("bot {} of them: {what}", place + 1) } else { what };
-            route.refuse("bot", whose, "as \"wss://key:token@bot.example.com/media?sample-rate=16000\"");
+            section.refuse(key, whose, "as \"wss://key:token@bot.example.com/media?sample-rate=16000\"");
             wrong = true;
         }
     }

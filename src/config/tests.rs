@@ -159,8 +159,6 @@ fn what_is_not_in_this_release_says_so() {
         ("[http]\ntls.key = \"/k\"", "http.tls.key"),
         ("[hep]\ncollector = \"udp://h:9060\"", "hep.collector"),
         ("[cdr]\nwebhook = \"https://x\"", "cdr.webhook"),
-        ("[[flow]]\nid = \"x\"", "flow"),
-        ("[[route]]\nflow = \"x\"", "route.flow"),
     ] {
         let told = problem(text);
         assert!(told.contains(&format!(": {key}: ")) && told.contains("not in this release"), "{told}");

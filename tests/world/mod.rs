@@ -18,6 +18,7 @@ mod kit;
 mod mouth;
 pub(crate) mod net;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,8 +26,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use streamkit::call::admission::Limits;
 use streamkit::call::{self, Request};
-use streamkit::flow::Reconnect;
+use streamkit::flow::{Flow, Reconnect};
 use streamkit::ids::Entropy;
+use streamkit::prompt::Prompt;
 use streamkit::route::{Route, Table, Target};
 use streamkit::sip::Load;
 use streamkit::stream;
@@ -52,6 +54,8 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) stream: stream::Config,
     pub(crate) reconnect: Reconnect,
+    pub(crate) flows: Vec<Flow>,
+    pub(crate) prompts: BTreeMap<Arc<str>, Prompt>,
     pub(crate) paths: Paths,
     /// How the doors of bots answer, attempt after attempt; the last one for ever.
     pub(crate) doors: Vec<Door>,
@@ -74,6 +78,8 @@ impl Default for Setup {
             limits: Limits::default(),
             stream: stream::Config::default(),
             reconnect: Reconnect::No,
+            flows: Vec::new(),
+            prompts: BTreeMap::new(),
             paths: Paths::default(),
             doors: vec![Door::Opens(ms(50))],
             houses: Vec::new(),
@@ -114,6 +120,8 @@ impl Setup {
             advertise: Vec::new(),
             stream: Arc::new(self.stream.clone()),
             reconnect: self.reconnect,
+            flows: self.flows.iter().map(|flow| (flow.id.clone(), flow.clone())).collect(),
+            prompts: self.prompts.clone(),
             limits: self.limits.clone(),
         }
     }
