@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use libfuzzer_sys::fuzz_target;
 use streamkit::ids::{CallSid, Entropy, StreamSid};
 use streamkit::media::{Play, Reached, Told};
-use streamkit::stream::framing::Framing;
+use streamkit::stream::framing::Reader;
 use streamkit::stream::session::{Input, Transmit};
 use streamkit::stream::{BotUrl, Config, Event, Session, Settings, Start, Stop, upgrade};
 use streamkit::units::SampleRate;
@@ -30,7 +30,18 @@ fn session(now: Instant) -> Session {
 }
 
 fuzz_target!(|data: &[u8]| {
-    Framing::default().feed(data);
+    for piece in [1, 7, data.len().max(1)] {
+        let mut reader = Reader::new(1 << 16);
+        'wire: for mut octets in data.chunks(piece) {
+            loop {
+                match reader.next(&mut octets) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(_) => break 'wire,
+                }
+            }
+        }
+    }
     let _ = upgrade::answer(data, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     let text = String::from_utf8_lossy(data);
     let _ = BotUrl::parse(&text);

@@ -16,7 +16,7 @@ use crate::ids::{CallKey, CallSid, Entropy, PortId, StreamSid};
 use crate::media::{self, Engine, Lane};
 use crate::sip::{self, Incoming};
 use crate::stream;
-use crate::stream::io::{Connector, Trace};
+use crate::stream::io::{Connector, Lanes, Trace};
 use crate::telemetry::{log, metrics};
 
 /// What calls are joined to.
@@ -27,6 +27,8 @@ pub struct Wires {
     pub engine: Engine,
     /// To bots.
     pub connector: Arc<Connector>,
+    /// Who carries streams.
+    pub lanes: Lanes,
     /// Where finished CDRs go, as JSON lines.
     pub cdrs: mpsc::Sender<Vec<u8>>,
     /// Who is on the line.
@@ -231,6 +233,7 @@ impl Driver {
             settings,
             egress,
             connector: self.wires.connector.clone(),
+            lane: self.wires.lanes.beside(self.lane.number()),
             trace: self.wires.trace.clone(),
             url,
             start,

@@ -8,7 +8,9 @@
 //!         media core)      io: dial, TLS, upgrade, socket ──► bot
 //! ```
 //!
-//! One task a stream. The session is a pure core: `connected`, `start`, `media`, `dtmf`, `mark`, `clear`, `stop`.
+//! While the bot is being reached a stream is a task; once it is up it has a seat in a lane, a thread beside each
+//! media core (`io::lane` says why). The session is a pure core: `connected`, `start`, `media`, `dtmf`, `mark`,
+//! `clear`, `stop`; `framing` is the one below it.
 //!
 //! What it deliberately does not know: SIP, RTP, what the call does next.
 
