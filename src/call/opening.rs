@@ -93,6 +93,8 @@ impl Call {
     ) {
         let prebuffer = self.config.stream.playout_prebuffer;
         let (port, end) = media::pair(StreamSpec { rate: url.rate(), prebuffer });
+        let muted = wanted.settings.mute_dtmf_audio || wanted.settings.encrypt_dtmf;
+        let port = if muted { port.without_key_tones() } else { port };
         let start = stream::Start {
             stream_sid: sid,
             call_sid: self.sid,
@@ -112,6 +114,8 @@ impl Call {
             number,
             address,
             drain_on_close: settings.drain_on_close,
+            connecting_audio: wanted.settings.connecting_audio.clone(),
+            up: false,
             port: Some(port),
             open: false,
             outcome: None,

@@ -229,7 +229,6 @@ fn voicebot(step: &mut Section<'_>, name: &str, judge: JudgeUrl, found: &mut Flo
 fn fork(step: &mut Section<'_>, name: &str, judge: JudgeUrl) -> Option<Stream> {
     if !step.has("action") {
         step.required::<String>("action");
-        return None;
     }
     let start = step.word("action", true, &[("start", Some(true)), ("stop", Some(false))]);
     if !start {
@@ -252,7 +251,8 @@ fn fork(step: &mut Section<'_>, name: &str, judge: JudgeUrl) -> Option<Stream> {
 fn hangup(step: &mut Section<'_>) -> Hangup {
     let reason: Option<String> = step.maybe("reason");
     let fits = |reason: &str| {
-        reason.len() <= MAX_REASON && reason.bytes().all(|b| (b' '..0x7f).contains(&b) && b != b'"' && b != b'\\')
+        reason.len() <= MAX_REASON
+            && reason.bytes().all(|b| (b' '..0x7f).contains(&b) && b != b'"' && b != b'\\')
     };
     if reason.as_deref().is_some_and(|reason| !fits(reason)) {
         let right = format!("write at most {MAX_REASON} ASCII characters without quotes and backslashes");
@@ -279,7 +279,9 @@ fn audio(step: &mut Section<'_>, found: &mut Flows) -> Option<Arc<str>> {
     }
     let size = std::fs::metadata(&path).map(|file| file.len());
     let read = match size {
-        Ok(size) if size > prompt::MAX_FILE => Err(format!("it has {size} octets, more than {}", prompt::MAX_FILE)),
+        Ok(size) if size > prompt::MAX_FILE => {
+            Err(format!("it has {size} octets, more than {}", prompt::MAX_FILE))
+        }
         Ok(_) => std::fs::read(&path)
             .map_err(|wrong| format!("{} cannot be read: {wrong}", path.display()))
             .and_then(|file| Prompt::from_wav(&file).map_err(|wrong| wrong.to_string())),
@@ -314,6 +316,7 @@ fn is_name(section: &Section<'_>, key: &str, name: &str) -> bool {
 
 /// What may have been meant.
 pub(super) fn nearest(name: &str, names: &[String]) -> String {
-    let near = names.iter().max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
+    let near =
+        names.iter().max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
     near.map_or(String::new(), |near| format!("the nearest name is {near:?}"))
 }

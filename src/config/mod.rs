@@ -165,7 +165,8 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
     check::trunks(reading, &trunks);
     let names: Vec<&str> = trunks.iter().map(|trunk| trunk.call.name.as_str()).collect();
     let routes = root.sections("route").into_iter();
-    let routes: Vec<_> = routes.filter_map(|section| routes::route(section, &names, &flows.flows, judge)).collect();
+    let routes: Vec<_> =
+        routes.filter_map(|section| routes::route(section, &names, &flows.flows, judge)).collect();
     let (account_streams, own) = routes::accounts(root.sections("account"));
     root.done();
     check::whole(reading, &sip.listen, &media, &trunks, &routes);

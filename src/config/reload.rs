@@ -121,10 +121,7 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
     let connections = old.sip_limits != new.sip_limits;
     for (what, changed) in [
         ("routes", differ(&old.call.routes, &new.call.routes)),
-        (
-            "flows",
-            differ(&old.call.flows, &new.call.flows) || differ(&old.call.prompts, &new.call.prompts),
-        ),
+        ("flows", differ(&old.call.flows, &new.call.flows) || differ(&old.call.prompts, &new.call.prompts)),
         ("accounts", limits.0.account_streams != limits.1.account_streams),
         (
             "limits",

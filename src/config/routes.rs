@@ -44,7 +44,11 @@ pub(super) fn route(
     if let (Some(account), Some(own)) = (&account, &own)
         && account != own
     {
-        route.refuse("flow", format!("this flow is for account {own:?}"), "name that one, or leave account out");
+        route.refuse(
+            "flow",
+            format!("this flow is for account {own:?}"),
+            "name that one, or leave account out",
+        );
     }
     route.done();
     let target = target?;
@@ -96,7 +100,8 @@ fn target(route: &mut Section<'_>, flows: &BTreeMap<String, Flow>, judge: JudgeU
 fn known(route: &Section<'_>, id: String, flows: &BTreeMap<String, Flow>) -> Option<Target> {
     if !flows.contains_key(&id) {
         let ids: Vec<String> = flows.keys().cloned().collect();
-        let right = if ids.is_empty() { "write a [[flow]] of this id".to_owned() } else { nearest(&id, &ids) };
+        let right =
+            if ids.is_empty() { "write a [[flow]] of this id".to_owned() } else { nearest(&id, &ids) };
         route.refuse("flow", format!("there is no flow {id:?} without a fault"), right);
         return None;
     }

@@ -134,8 +134,11 @@ pub(super) fn bots(config: &call::Config) -> Vec<String> {
         Target::Flow(_) | Target::Reject(_) => &[],
     });
     let of_flows = config.flows.values().flat_map(|flow| flow.program.urls());
-    let mut bots: Vec<String> =
-        urls.chain(of_flows).filter_map(|url| BotUrl::parse(url).ok()).map(|url| url.host().to_owned()).collect();
+    let mut bots: Vec<String> = urls
+        .chain(of_flows)
+        .filter_map(|url| BotUrl::parse(url).ok())
+        .map(|url| url.host().to_owned())
+        .collect();
     bots.sort();
     bots.dedup();
     bots

@@ -85,17 +85,8 @@ pub(super) fn rings(spec: StreamSpec) -> (CoreEnd, StreamEnd) {
         task: Arc::clone(&notify),
         news: false,
     };
-    let end = StreamEnd {
-        rate: spec.rate,
-        orders,
-        heard,
-        told,
-        spent,
-        shared,
-        notify,
-        away: 0,
-        finished: false,
-    };
+    let end =
+        StreamEnd { rate: spec.rate, orders, heard, told, spent, shared, notify, away: 0, finished: false };
     (core, end)
 }
 
@@ -285,7 +276,8 @@ impl CoreEnd {
         let Some(knock) = self.shared.knock.get() else {
             return self.shared.bell.ring().then(|| Wake::Task(Arc::clone(&self.task)));
         };
-        let room = self.shared.refused.load(Ordering::Relaxed) && self.shared.refused.swap(false, Ordering::AcqRel);
+        let room =
+            self.shared.refused.load(Ordering::Relaxed) && self.shared.refused.swap(false, Ordering::AcqRel);
         (std::mem::take(&mut self.news) || room).then(|| Wake::Place(knock.clone()))
     }
 }

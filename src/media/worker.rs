@@ -381,7 +381,8 @@ fn leave(call: &mut Call, left: &mut Tray) -> bool {
             left.wake(wake);
             continue;
         }
-        let next = graph.event().map(|event| Left::Event(key, event)).or_else(|| graph.spent().map(Left::Spent));
+        let next =
+            graph.event().map(|event| Left::Event(key, event)).or_else(|| graph.spent().map(Left::Spent));
         let Some(next) = next else { return true };
         left.put(next); // there is room
     }

@@ -247,7 +247,8 @@ impl Reader {
     fn header(&mut self, octet: u8) -> Result<(), Broken> {
         // There is room: a header that is complete is taken below.
         let _ = self.head.try_push(octet);
-        let Some((&flags, &[short, ref long @ ..])) = self.head.split_first().filter(|(_, rest)| !rest.is_empty())
+        let Some((&flags, &[short, ref long @ ..])) =
+            self.head.split_first().filter(|(_, rest)| !rest.is_empty())
         else {
             return Ok(());
         };
@@ -391,8 +392,7 @@ mod tests {
 
     /// What the library makes of them, and the code it would be closed with.
     fn library(wire: &[u8]) -> (Vec<String>, Option<u16>) {
-        let config =
-            WebSocketConfig::default().max_message_size(Some(MOST)).max_frame_size(Some(MOST));
+        let config = WebSocketConfig::default().max_message_size(Some(MOST)).max_frame_size(Some(MOST));
         let mut socket = WebSocket::from_raw_socket(Wire(wire), Role::Client, Some(config));
         let mut items = Vec::new();
         loop {
@@ -428,9 +428,8 @@ mod tests {
             4 => prop_oneof![Just(0x01_u8), Just(0x00), Just(0x80), Just(0x02)],
             1 => any::<u8>(),
         ];
-        let close = (900..5000_u16, "[a-zé]{0,20}").prop_map(|(code, reason)| {
-            frame(0x88, &[&code.to_be_bytes()[..], reason.as_bytes()].concat())
-        });
+        let close = (900..5000_u16, "[a-zé]{0,20}")
+            .prop_map(|(code, reason)| frame(0x88, &[&code.to_be_bytes()[..], reason.as_bytes()].concat()));
         let one = prop_oneof![
             10 => (flags, text).prop_map(|(flags, payload)| frame(flags, &payload)),
             1 => close,

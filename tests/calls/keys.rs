@@ -41,7 +41,11 @@ fn frames_go_on_one_each_20_ms_while_a_key_is_down() {
         assert!(during.len() as u64 >= held / 20 + 40, "{} frames", during.len());
         for pair in during {
             let between = pair[1] - pair[0];
-            assert!((ms(18)..=ms(22)).contains(&between), "{between:?} between frames, {:?} in", pair[0] - pressed);
+            assert!(
+                (ms(18)..=ms(22)).contains(&between),
+                "{between:?} between frames, {:?} in",
+                pair[0] - pressed
+            );
         }
         assert_eq!(keys(&mut world), [("5".to_owned(), held)]);
     }

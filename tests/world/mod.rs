@@ -26,7 +26,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use streamkit::call::admission::Limits;
 use streamkit::call::{self, Request};
-use streamkit::flow::{Flow, Reconnect};
+use streamkit::flow::applet::Applet;
+use streamkit::flow::{Flow, Program, Reconnect, Step};
 use streamkit::ids::Entropy;
 use streamkit::prompt::Prompt;
 use streamkit::route::{Route, Table, Target};
@@ -110,6 +111,21 @@ impl Setup {
     /// Every call goes to the first of these that can be had.
     pub(crate) fn urls(urls: &[&str]) -> Self {
         Self { routes: vec![to_bots(urls)], ..Self::default() }
+    }
+
+    /// Every call goes through these steps, one after the other.
+    pub(crate) fn steps(steps: Vec<Applet>) -> Self {
+        let last = steps.len() - 1;
+        let follows = |(at, applet)| Step { applet, next: (at < last).then_some(at + 1) };
+        let program = Program { steps: steps.into_iter().enumerate().map(follows).collect() };
+        let flow = Flow {
+            id: "flow".to_owned(),
+            name: String::new(),
+            account: None,
+            names: Vec::new(),
+            program: Arc::new(program),
+        };
+        Self { routes: vec![to(Target::Flow("flow".to_owned()))], flows: vec![flow], ..Self::default() }
     }
 
     fn config(&self) -> call::Config {
@@ -291,7 +307,11 @@ impl World {
         net.seen.clear();
         let opened = kit.drain(post, net, |index| bots.get(index - 1).is_none_or(|bot| bot.reads));
         wire.extend(net.seen.drain(..).map(|text| (post.now, false, text)));
-        bots.extend(opened.into_iter().map(|(_, rate)| Bot::new(rate, self.script)));
+        bots.extend(opened.into_iter().map(|(rate, frame_ms)| {
+            let mut bot = Bot::new(rate, self.script);
+            bot.frame_ms = frame_ms;
+            bot
+        }));
     }
 
     // ---- what came of it ----

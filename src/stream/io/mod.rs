@@ -160,11 +160,7 @@ struct Stream<A, E> {
 
 impl<A: Audio, E: Fn(Event)> Stream<A, E> {
     /// Reaches the bot while the caller is listened to. `None`: the end is told.
-    async fn connect(
-        &mut self,
-        dial: Dial<'_>,
-        commands: &mut mpsc::Receiver<Command>,
-    ) -> Option<Upgraded> {
+    async fn connect(&mut self, dial: Dial<'_>, commands: &mut mpsc::Receiver<Command>) -> Option<Upgraded> {
         let mut attempts = Attempts::new(dial.config, clock());
         // On the heap, so that what a handshake needs is given back after it.
         let mut dialled = Box::pin(dial.run(&mut attempts));

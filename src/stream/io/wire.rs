@@ -104,7 +104,11 @@ impl Wire {
     }
 
     /// Whether the next message may be put: all before it has left, an answer to the peer among it, and no close.
-    pub(super) fn is_free(&mut self, frame: &mut Vec<u8>, mask: impl FnOnce() -> [u8; 4]) -> io::Result<bool> {
+    pub(super) fn is_free(
+        &mut self,
+        frame: &mut Vec<u8>,
+        mask: impl FnOnce() -> [u8; 4],
+    ) -> io::Result<bool> {
         if !self.flush()? {
             return Ok(false);
         }

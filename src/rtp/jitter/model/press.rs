@@ -18,7 +18,8 @@ fn pressing(path: &Path, gateway: Gateway) -> Vec<Flight> {
     let (mut out, mut seq) = (Vec::new(), path.first_seq);
     let copies = if gateway.burst { 0 } else { 2 };
     for (i, audio) in path.flights().into_iter().enumerate() {
-        let key = [150, 250, 350].into_iter().find(|start| (*start..start + gateway.held + copies).contains(&i));
+        let key =
+            [150, 250, 350].into_iter().find(|start| (*start..start + gateway.held + copies).contains(&i));
         let Some(start) = key else {
             out.push(Flight { seq, ..audio });
             seq = seq.wrapping_add(1);
