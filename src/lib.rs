@@ -35,6 +35,7 @@ pub mod ids;
 pub mod lab;
 pub mod media;
 pub mod notify;
+pub mod prompt;
 pub mod route;
 pub mod rtp;
 pub mod sdp;

@@ -1,6 +1,6 @@
 //! What calls keep to, as meant.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,9 @@ use ipnet::IpNet;
 pub use crate::sip::message::header::vendor::{UuiDecode, UuiSource};
 
 use super::admission::Limits;
-use crate::flow::{AnswerMode, Reconnect};
+use crate::flow::{AnswerMode, Flow, Reconnect};
 use crate::media::{G711, LatchMode};
+use crate::prompt::Prompt;
 use crate::stream::{DtmfKey, UrlLimits};
 use crate::{fetch, route};
 
@@ -32,6 +33,10 @@ pub struct Config {
     pub fetch: Arc<fetch::Config>,
     /// Those with settings of their own, by name.
     pub accounts: HashMap<String, AccountSettings>,
+    /// By id.
+    pub flows: BTreeMap<String, Flow>,
+    /// Audio of the flows, by the name they give it.
+    pub prompts: BTreeMap<Arc<str>, Prompt>,
     /// What follows a bot of a route that was there and was lost.
     pub reconnect: Reconnect,
     /// Limits of the node and of the accounts.

@@ -10,6 +10,7 @@ use super::opening::{Wanted, failed};
 use super::{Call, Output};
 use crate::fetch::{Errand, Failure, HttpUrl};
 use crate::ids::StreamSid;
+use crate::route::Target;
 use crate::stream::outcome::End;
 use crate::stream::{self, BotUrl, Disposition, Egress, Outcome, Stop, StreamError, dynamic};
 use crate::telemetry::metrics;
@@ -62,6 +63,7 @@ impl Call {
             ("To", self.parties.to.clone()),
             ("CurrentTime", current),
         ];
+        all.extend(self.flow_id().map(|id| ("flow_id", id)));
         if !self.parties.custom.is_empty() {
             let headers = self.parties.custom.iter();
             let headers: serde_json::Map<_, _> =
@@ -69,6 +71,15 @@ impl Call {
             all.push(("SIPCustomHeader", serde_json::Value::Object(headers).to_string()));
         }
         all
+    }
+
+    /// The flow the call's route names.
+    fn flow_id(&self) -> Option<String> {
+        let place = self.record.route()?.checked_sub(1)?;
+        match &self.config.routes.routes.get(place)?.target {
+            Target::Flow(id) => Some(id.clone()),
+            Target::Bot(_) | Target::Reject(_) => None,
+        }
     }
 
     /// The web server's answer, or why there is none.

@@ -111,6 +111,7 @@ impl Call {
         for sid in self.stage.streams.iter().map(|stream| stream.sid).collect::<Vec<_>>() {
             self.lower(sid);
         }
+        self.tune();
         self.stage.place = None;
         self.leg.reservation = None;
         if std::mem::take(&mut self.leg.open) {

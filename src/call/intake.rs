@@ -141,7 +141,8 @@ fn find_route(
     match &route.target {
         Target::Bot(urls) => Ok(Arc::new(Program::voicebot(urls.clone(), config.reconnect))),
         Target::Reject(status) => Err(Denied::Route(*status)),
-        Target::Flow(_) => Err(Denied::Internal), // the configuration refuses flows until there are any
+        // the configuration lets no route name a flow there is not
+        Target::Flow(id) => config.flows.get(id).map(|flow| flow.program.clone()).ok_or(Denied::Internal),
     }
 }
 

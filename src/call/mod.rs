@@ -25,6 +25,7 @@ mod input;
 pub mod intake;
 pub mod io;
 mod leg;
+mod music;
 mod offer;
 mod opening;
 mod output;
@@ -56,6 +57,7 @@ use cdr::Began;
 use ending::Ending;
 use intake::{Admitted, Parties};
 use leg::Leg;
+use music::Music;
 use record::Record;
 use stage::Stage;
 
@@ -81,6 +83,8 @@ pub struct Call {
     /// It is being told something.
     telling: bool,
     stage: Stage,
+    /// What the caller hears until a bot is there.
+    music: Option<Music>,
     links: BTreeSet<Link>,
     next_port: u8,
     timers: Timers,
@@ -141,6 +145,7 @@ impl Call {
             facts: VecDeque::new(),
             telling: false,
             stage: Stage::default(),
+            music: None,
             links: BTreeSet::new(),
             next_port: 1,
             timers: Timers::default(),
@@ -214,6 +219,7 @@ impl Call {
         let wanted = wiring::wiring(&wiring::Ports {
             caller: self.leg.open.then_some(self.leg.port),
             bot: self.stage.open_port(),
+            prompt: self.music.as_ref().map(|music| music.port),
             forks: self.stage.open_forks().collect(),
             held: self.leg.held && !self.trunk().hold_passes,
         });

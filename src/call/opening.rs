@@ -65,7 +65,7 @@ impl Call {
             tracing::info!(call = %self.sid, bot = %address, cause = "breaker_open", "bot passed over");
             return self.tell(now, Fact::StreamFailed);
         }
-        self.enter((sid, number, role), address, bot.host());
+        self.enter((sid, number, role), address, bot.host(), wanted);
         match bot {
             Bot::Socket(url) => self.begin(sid, url, wanted.egress.clone(), wanted, permit),
             Bot::Web(url) => self.ask(now, sid, &url, wanted.clone(), permit),
@@ -89,7 +89,13 @@ impl Call {
     }
 
     /// A stream goes on stage.
-    fn enter(&mut self, (sid, number, role): (StreamSid, u32, Role), address: Address, host: &str) {
+    fn enter(
+        &mut self,
+        (sid, number, role): (StreamSid, u32, Role),
+        address: Address,
+        host: &str,
+        wanted: &Wanted,
+    ) {
         let id = self.free_port();
         self.stage.streams.push(Stream {
             sid,
@@ -99,6 +105,8 @@ impl Call {
             address,
             bot: host.to_owned(),
             asking: None,
+            connecting_audio: wanted.settings.connecting_audio.clone(),
+            up: false,
             drain_on_close: self.config.stream.drain_on_close,
             port: None,
             open: false,
@@ -131,6 +139,8 @@ impl Call {
         };
         let continues = self.stage.lost.filter(|_| wanted.continues);
         let settings = self.settings(&wanted.settings, continues);
+        let muted = wanted.settings.mute_dtmf_audio || settings.encrypt_dtmf;
+        let port = if muted { port.without_key_tones() } else { port };
         let keys = self.keys(sid, &settings);
         let Some(stream) = self.stage.stream(sid) else { return };
         stream.drain_on_close = settings.drain_on_close;

@@ -74,6 +74,11 @@ impl Record {
         now.saturating_duration_since(self.began.at)
     }
 
+    /// Place of its route in the configuration, from 1.
+    pub(super) fn route(&self) -> Option<usize> {
+        self.cdr.route
+    }
+
     /// Wall time of `now`, or of the call's beginning, as web servers are told.
     pub(super) fn stamp(&self, now: Option<Instant>) -> String {
         self.began.stamp(now.unwrap_or(self.began.at))

@@ -60,6 +60,10 @@ pub(super) struct Stream {
     pub(super) asking: Option<Asking>,
     /// Longest playing out after the bot closed.
     pub(super) drain_on_close: Duration,
+    /// What the caller hears until it is up.
+    pub(super) connecting_audio: Option<Arc<str>>,
+    /// Its socket is open and `start` is written.
+    pub(super) up: bool,
     /// Until it is opened in the engine.
     pub(super) port: Option<StreamPort>,
     /// The engine has it.
@@ -93,6 +97,11 @@ impl Stage {
     /// The bot's port, if the engine has it.
     pub(super) fn open_port(&self) -> Option<PortId> {
         self.bot().filter(|stream| stream.open).map(|stream| stream.id)
+    }
+
+    /// What the caller hears as long as the bot is being reached.
+    pub(super) fn awaited_audio(&self) -> Option<&Arc<str>> {
+        self.bot().filter(|stream| stream.is_live() && !stream.up)?.connecting_audio.as_ref()
     }
 
     /// The forks' ports the engine has, and what they get.
@@ -153,7 +162,8 @@ impl Call {
             let id = PortId { call: self.key, index: self.next_port };
             self.next_port = self.next_port.wrapping_add(1).max(1); // 0 is the caller's
             let used = |stream: &Stream| stream.id == id;
-            if !self.stage.streams.iter().any(used) {
+            let music = self.music.as_ref().is_some_and(|music| music.port == id);
+            if !music && !self.stage.streams.iter().any(used) {
                 return id;
             }
         }

@@ -35,6 +35,10 @@ impl Call {
         if self.ending.is_some() {
             return;
         }
+        if let Some(stream) = self.stage.stream(sid) {
+            stream.up = true;
+        }
+        self.tune(); // before the bot's first word
         self.raise(sid);
         if role == Role::Bot {
             self.tell(now, Fact::StreamUp);

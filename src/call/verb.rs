@@ -34,6 +34,7 @@ impl Call {
         if self.stage.live_bot().is_none() {
             self.stage.place = None;
         }
+        self.tune();
     }
 
     fn carry_out(&mut self, now: Instant, verb: Verb) {
@@ -147,5 +148,6 @@ impl Call {
         let port = Spec::Rtp(Box::new(spec), reservation);
         self.outputs.push_back(Output::Media(media::Command::Open(self.leg.port, port)));
         self.rewire();
+        self.tune();
     }
 }

@@ -14,6 +14,8 @@ pub struct Ports {
     pub caller: Option<PortId>,
     /// The bot's stream.
     pub bot: Option<PortId>,
+    /// What the caller hears until a bot is there.
+    pub prompt: Option<PortId>,
     /// Unidirectional streams, and what they get.
     pub forks: Vec<(PortId, Track)>,
     /// The caller has put us on hold, and the bot hears silence meanwhile; what it says runs on unheard
@@ -30,6 +32,7 @@ pub fn wiring(ports: &Ports) -> BTreeSet<Link> {
         }
     };
     hears(ports.caller, ports.bot);
+    hears(ports.caller, ports.prompt);
     let caller = ports.caller.filter(|_| !ports.held);
     hears(ports.bot, caller);
     for &(fork, track) in &ports.forks {
@@ -38,6 +41,7 @@ pub fn wiring(ports: &Ports) -> BTreeSet<Link> {
         }
         if matches!(track, Track::Outbound | Track::Mixed) {
             hears(Some(fork), ports.bot);
+            hears(Some(fork), ports.prompt);
         }
     }
     links
@@ -73,6 +77,9 @@ mod tests {
         assert_eq!(of(Track::Inbound), [(0, 2)]);
         assert_eq!(of(Track::Outbound), [(1, 2)]);
         assert_eq!(of(Track::Mixed), [(0, 2), (1, 2)]);
+        let prompt = Ports { caller: Some(port(0)), prompt: Some(port(3)), ..Ports::default() };
+        let heard = wiring(&Ports { forks: vec![(port(2), Track::Outbound)], ..prompt });
+        assert_eq!(heard, BTreeSet::from([Link::plain(port(3), port(0)), Link::plain(port(3), port(2))]));
     }
 
     #[test]

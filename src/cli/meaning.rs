@@ -6,9 +6,10 @@ use std::path::Path;
 use super::which_route::target;
 use crate::call::{Dialect, Dtmf, Ring, Srtp};
 use crate::config::Config;
-use crate::flow::AnswerMode;
+use crate::flow::applet::{Applet, Stream};
+use crate::flow::{AnswerMode, Reconnect};
 use crate::media::G711;
-use crate::route::{MissingAccount, Route};
+use crate::route::{MissingAccount, Route, Target};
 use crate::sip::{self, Strangers, Transport};
 
 /// What it means, one subject a line.
@@ -19,6 +20,7 @@ pub(super) fn of(config: &Config, path: &Path) -> String {
     let _ = trunks(&mut out, config);
     let _ = accounts(&mut out, config);
     let _ = routes(&mut out, config);
+    let _ = flows(&mut out, config);
     for note in &config.notes {
         let _ = writeln!(out, "note      {note}");
     }
@@ -197,6 +199,46 @@ fn routes(out: &mut String, config: &Config) -> fmt::Result {
         writeln!(out, "route {:<3} {}: {}", i + 1, conditions(config, route), target(&route.target))?;
     }
     writeln!(out, "else      404")
+}
+
+/// Each flow with its steps, in the order they are reached; secrets left out.
+fn flows(out: &mut String, config: &Config) -> fmt::Result {
+    for flow in config.call.flows.values() {
+        let name = if flow.name.is_empty() { String::new() } else { format!(" ({})", flow.name) };
+        let account = flow.account.as_ref().map_or("every account".to_owned(), |of| format!("account {of}"));
+        writeln!(out, "flow      {}{name}: calls of {account} begin at {}", flow.id, flow.names[0])?;
+        for (name, step) in flow.names.iter().zip(&flow.program.steps) {
+            let next = match step.next.and_then(|next| flow.names.get(next)) {
+                Some(next) => format!(", then {next}"),
+                None if matches!(step.applet, Applet::Hangup(_)) => String::new(),
+                None => ", then hangs up".to_owned(),
+            };
+            writeln!(out, "          {name}: {}{next}", applet(&step.applet))?;
+        }
+    }
+    Ok(())
+}
+
+fn applet(applet: &Applet) -> String {
+    match applet {
+        Applet::Voicebot(voicebot) => {
+            let lost = match voicebot.reconnect {
+                Reconnect::No => "",
+                Reconnect::Next => "; one that is lost is followed by the next",
+            };
+            let music = voicebot.settings.connecting_audio.as_ref();
+            let music = music.map_or(String::new(), |audio| format!("; meanwhile {audio}"));
+            format!("talks {}{music}{lost}", target(&Target::Bot(voicebot.urls.clone())))
+        }
+        Applet::Stream(Stream::Start { url, settings }) => {
+            let track = settings.fork.unwrap_or_default().as_str();
+            format!("sends the {track} track {}", target(&Target::Bot(vec![url.clone()])))
+        }
+        Applet::Stream(Stream::Stop) => "ends the streams begun before".to_owned(),
+        Applet::Hangup(_) => "hangs up".to_owned(),
+        #[cfg(test)]
+        Applet::Pass => String::new(),
+    }
 }
 
 fn conditions(config: &Config, route: &Route) -> String {

@@ -12,6 +12,7 @@ use super::sip::is_host_name;
 use super::trunks::Trunk;
 use crate::call::{AccountSettings, Bot, Dialect};
 use crate::egress::Allowed;
+use crate::route::Target;
 use crate::stream::DtmfKey;
 
 /// Every `[[account]]`.
@@ -94,7 +95,7 @@ pub(super) fn fit(
         if let (true, Some(account)) = (over, legacy.next()) {
             reading.refuse(
                 written.bots_place.clone(),
-                "route.bot",
+                if matches!(written.route.target, Target::Flow(_)) { "route.flow" } else { "route.bot" },
                 format!(
                     "account {account:?} is of the dialect \"legacy\": a bot's URL has at most {} parameters and {} characters \
                      of query",
@@ -104,21 +105,24 @@ pub(super) fn fit(
             );
         }
     }
-    let Some(place) = encrypt else { return };
+    let encrypts = |written: &&Written| written.encrypts || encrypt.is_some();
     let with_bots = routes.iter().filter(|written| !written.bots.is_empty());
     let keyless =
-        |account: &&String| all.settings.get(*account).is_none_or(|settings| settings.dtmf_key.is_none());
-    let mut without: Vec<&String> =
-        with_bots.flat_map(|written| comes(trunks, written)).filter(keyless).collect();
-    without.sort();
-    without.dedup();
-    for account in without {
-        reading.refuse(
-            place.clone(),
-            "stream.encrypt_dtmf",
-            format!("account {account:?} has no dtmf_key"),
-            "write one in its [[account]]",
-        );
+        |account: &String| all.settings.get(account).is_none_or(|settings| settings.dtmf_key.is_none());
+    let mut without: Vec<(&String, &Written)> = with_bots
+        .filter(encrypts)
+        .flat_map(|written| comes(trunks, written).map(move |account| (account, written)))
+        .filter(|(account, _)| keyless(account))
+        .collect();
+    without.sort_by_key(|(account, _)| *account);
+    without.dedup_by_key(|(account, _)| *account);
+    for (account, written) in without {
+        let (place, key) = match &encrypt {
+            Some(place) => (place, "stream.encrypt_dtmf"),
+            None => (&written.bots_place, "route.flow"),
+        };
+        let wrong = format!("keys are to be encrypted, and account {account:?} has no dtmf_key");
+        reading.refuse(place.clone(), key, wrong, "write one in its [[account]]");
     }
 }
 

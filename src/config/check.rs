@@ -3,12 +3,16 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::error::Place;
+use super::flows::Flows;
 use super::kinds::Listen;
 use super::read::Reading;
 use super::routes::Written;
 use super::trunks::Trunk;
+use crate::call::Bot;
 use crate::media;
+use crate::route::Target;
 use crate::sip::Transport;
+use crate::stream::UrlLimits;
 use crate::telemetry::exposition::Names;
 
 /// Trunks beside one another: names, and networks that two would claim.
@@ -77,6 +81,19 @@ pub(super) fn whole(
     notes(reading, trunks, routes);
 }
 
+/// Accounts of flows, and flows nobody is sent to.
+pub(super) fn flows(reading: &Reading<'_>, trunks: &[Trunk], routes: &[Written], flows: &Flows) {
+    let known = |account: &String| trunks.iter().any(|trunk| trunk.call.access.accounts.contains(account));
+    for (account, place) in flows.accounts.iter().filter(|(account, _)| !known(account)) {
+        let wrong = format!("no trunk has an account {account:?}");
+        reading.refuse(place.clone(), "flow.account_sid", wrong, "name one of a trunk's accounts");
+    }
+    let leads = |id: &str| routes.iter().any(|of| matches!(&of.route.target, Target::Flow(to) if to == id));
+    for id in flows.flows.keys().filter(|id| !leads(id)) {
+        reading.note(format!("no route leads to flow {id}"));
+    }
+}
+
 /// What is allowed and surely not meant.
 fn notes(reading: &Reading<'_>, trunks: &[Trunk], routes: &[Written]) {
     if trunks.is_empty() {
@@ -98,12 +115,15 @@ fn notes(reading: &Reading<'_>, trunks: &[Trunk], routes: &[Written]) {
 pub(super) fn names(
     trunks: &[Trunk],
     routes: &[Written],
+    flows: &Flows,
     own: impl Iterator<Item = String>,
     media: &media::Config,
 ) -> Names {
     let accounts: BTreeSet<String> =
         trunks.iter().flat_map(|trunk| trunk.call.access.accounts.clone()).chain(own).collect();
-    let bots = || routes.iter().flat_map(|written| &written.bots);
+    let of_flows = flows.flows.values().flat_map(|flow| flow.program.urls());
+    let of_flows: Vec<Bot> = of_flows.filter_map(|url| Bot::parse(url, UrlLimits::DEFAULT).ok()).collect();
+    let bots = || routes.iter().flat_map(|written| &written.bots).chain(&of_flows);
     let hosts: BTreeSet<String> = bots().map(|bot| bot.host().to_owned()).collect();
     let addresses: BTreeSet<String> = bots().map(|bot| bot.address().to_string()).collect();
     Names {

@@ -12,6 +12,7 @@ use super::error::Place;
 use super::kinds::{Ports, Secret, Size, even};
 use super::read::Section;
 use super::{Http, Node, StreamTls};
+use crate::flow::Reconnect;
 use crate::media;
 use crate::sip::io::Limits as Connections;
 use crate::stream::{self, PlainWs, StartExtras, StartStyle};
@@ -226,6 +227,8 @@ pub(super) struct Streams {
     pub(super) tls: StreamTls,
     /// Of the fetch of a dynamic URL.
     pub(super) url_timeout: Duration,
+    /// What follows a bot that was lost.
+    pub(super) reconnect: Reconnect,
     /// Where it is written that keys are told encrypted, if they are.
     pub(super) encrypts: Option<Place>,
 }
@@ -297,8 +300,9 @@ pub(super) fn stream(mut stream: Section<'_>) -> Streams {
             stream.refuse(name, format!("the file cannot be read: {e}"), "name a readable PEM file");
         }
     }
+    let reconnect = super::flows::reconnect(&mut stream);
     stream.done();
-    Streams { config: read, tls, url_timeout, encrypts }
+    Streams { config: read, tls, url_timeout, encrypts, reconnect }
 }
 
 /// What `start_extras` says of a call that came over a trunk.
@@ -306,7 +310,8 @@ fn inbound() -> StartExtras {
     StartExtras { direction: "inbound".to_owned(), ..StartExtras::default() }
 }
 
-fn frame_ms(stream: &mut Section<'_>, default: u32) -> u32 {
+/// A length of a frame, where it is written.
+pub(super) fn frame_ms(stream: &mut Section<'_>, default: u32) -> u32 {
     let frame = stream.key("frame_ms", default);
     if ![20, 40, 60, 80, 100].contains(&frame) {
         stream.refuse(
@@ -318,7 +323,8 @@ fn frame_ms(stream: &mut Section<'_>, default: u32) -> u32 {
     frame
 }
 
-fn ms(
+/// Milliseconds.
+pub(super) fn ms(
     stream: &mut Section<'_>,
     name: &'static str,
     default: Duration,
@@ -339,20 +345,4 @@ pub(super) fn later(root: &mut Section<'_>) {
         hep.not_yet("collector", "HEP");
     }
     hep.done();
-    let _dir: PathBuf = root.key("flows_dir", PathBuf::from("/etc/streamkit/flows.d"));
-    root.key::<Ignored>("flow", Ignored);
-    if root.has("flow") {
-        root.not_yet("flow", "a flow of your own");
-    }
-}
-
-/// A value nobody reads.
-struct Ignored;
-
-impl super::read::Read for Ignored {
-    const RIGHT: &'static str = "";
-
-    fn read(_: super::read::Item<'_>) -> Option<Self> {
-        Some(Self)
-    }
 }

@@ -14,11 +14,14 @@ use toml::de::{DeTable, DeValue};
 
 use super::env::{self, Surroundings};
 use super::error::{Place, Problem};
+use super::json;
 
 /// Lists that add up.
 const LISTS: [&str; 4] = ["account", "flow", "route", "trunk"];
 /// A configuration is not longer than this; a device or a wrong path may be endless.
 const MAX_FILE: u64 = 16 << 20;
+/// A flow is not longer.
+const MAX_FLOW: u64 = 1 << 20;
 
 /// All layers in one tree.
 pub(super) struct Layered {
@@ -62,6 +65,10 @@ fn beside(path: &Path) -> Vec<PathBuf> {
 }
 
 fn read(path: &Path) -> Result<File, Problem> {
+    read_at_most(path, MAX_FILE)
+}
+
+fn read_at_most(path: &Path, most: u64) -> Result<File, Problem> {
     let name = path.display().to_string();
     let refuse = |wrong: String| Problem {
         place: Place::Whole,
@@ -70,15 +77,21 @@ fn read(path: &Path) -> Result<File, Problem> {
         right: "name a readable file with -c".to_owned(),
     };
     let size = fs::metadata(path).map_err(|e| refuse(e.to_string()))?.len();
-    if size > MAX_FILE {
-        return Err(refuse(format!("it has {size} octets, more than {MAX_FILE}")));
+    if size > most {
+        return Err(refuse(format!("it has {size} octets, more than {most}")));
     }
     let text = fs::read_to_string(path).map_err(|e| refuse(e.to_string()))?;
     Ok(File { name, text })
 }
 
-/// Lays the files and the environment over one another; what is no TOML is left out and told.
-pub(super) fn lay(files: &[File], surroundings: &Surroundings, problems: &mut Vec<Problem>) -> Layered {
+/// Lays the files and the environment over one another, and adds the flows of `flows_dir`, which is `default_flows`
+/// where it is not written; what cannot be read is left out and told.
+pub(super) fn lay(
+    files: &[File],
+    surroundings: &Surroundings,
+    default_flows: Option<&Path>,
+    problems: &mut Vec<Problem>,
+) -> Layered {
     let mut places = Vec::new();
     let mut lists: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     let mut layers = config::Config::builder();
@@ -94,7 +107,7 @@ pub(super) fn lay(files: &[File], surroundings: &Surroundings, problems: &mut Ve
         layers = layers.add_source(Layer(values));
     }
     let built = layers.add_source(env::layer(surroundings)).build();
-    let root = match built {
+    let mut root = match built {
         Ok(built) => built.cache,
         Err(error) => {
             let wrong = error.to_string();
@@ -102,7 +115,57 @@ pub(super) fn lay(files: &[File], surroundings: &Surroundings, problems: &mut Ve
             Value::new(None, ValueKind::Table(Map::new()))
         }
     };
+    if let ValueKind::Table(values) = &mut root.kind {
+        add_flows(values, default_flows, &mut places, problems);
+    }
     Layered { root, places }
+}
+
+/// Adds the flows of a directory, a document a file in name order, to those that are written.
+fn add_flows(
+    values: &mut Map<String, Value>,
+    default: Option<&Path>,
+    places: &mut Vec<Place>,
+    problems: &mut Vec<Problem>,
+) {
+    let written = match values.get("flows_dir").map(|value| &value.kind) {
+        Some(ValueKind::String(path)) => Some(PathBuf::from(path)),
+        _ => None, // absent, or no path: that is told when the key is read
+    };
+    let dir = match (&written, default) {
+        (Some(dir), _) => dir.as_path(),
+        (None, Some(dir)) => dir,
+        (None, None) => return,
+    };
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(wrong) => {
+            if written.is_some() {
+                let wrong = format!("{} cannot be read: {wrong}", dir.display());
+                let right = "name a directory of flows".to_owned();
+                problems.push(Problem { place: Place::Whole, key: "flows_dir".to_owned(), wrong, right });
+            }
+            return;
+        }
+    };
+    let ours = |path: &PathBuf| path.extension().is_some_and(|ext| ext == "toml" || ext == "json");
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(ours).collect();
+    paths.sort();
+    let mut flows = Vec::new();
+    for path in paths {
+        match read_at_most(&path, MAX_FLOW) {
+            Ok(file) => flows.extend(Written { file: &file, places }.flow(problems)),
+            Err(problem) => problems.push(Problem { right: "let it be readable".to_owned(), ..problem }),
+        }
+    }
+    if flows.is_empty() {
+        return;
+    }
+    match values.get_mut("flow").map(|value| &mut value.kind) {
+        Some(ValueKind::Array(list)) => list.append(&mut flows),
+        Some(_) => {} // no list: that is told when it is read
+        None => drop(values.insert("flow".to_owned(), Value::new(None, ValueKind::Array(flows)))),
+    }
 }
 
 /// One file as the `config` crate takes it.
@@ -125,6 +188,21 @@ struct Written<'a> {
 }
 
 impl Written<'_> {
+    /// The file is one flow.
+    fn flow(&mut self, problems: &mut Vec<Problem>) -> Option<Value> {
+        if !self.file.name.ends_with(".json") {
+            let values = self.values(problems);
+            return Some(self.put(0, ValueKind::Table(values)));
+        }
+        let text = &self.file.text;
+        json::read(text, &mut |at, kind| self.put(at, kind))
+            .map_err(|json::Wrong { at, what: wrong }| {
+                let (place, key, right) = (self.place(at), String::new(), String::new());
+                problems.push(Problem { place, key, wrong, right });
+            })
+            .ok()
+    }
+
     fn values(&mut self, problems: &mut Vec<Problem>) -> Map<String, Value> {
         let (table, errors) = DeTable::parse_recoverable(&self.file.text);
         for error in &errors {
@@ -162,6 +240,10 @@ impl Written<'_> {
             }
             DeValue::Table(table) => ValueKind::Table(self.table(table)),
         };
+        self.put(at, kind)
+    }
+
+    fn put(&mut self, at: usize, kind: ValueKind) -> Value {
         self.places.push(self.place(at));
         Value::new(Some(&(self.places.len() - 1).to_string()), kind)
     }

@@ -14,6 +14,8 @@ mod check;
 mod env;
 mod error;
 mod file;
+mod flows;
+mod json;
 mod kinds;
 mod layers;
 mod read;
@@ -43,6 +45,9 @@ use crate::telemetry::{exposition, log};
 use crate::{call, fetch, media, route, stream};
 use layers::File;
 use read::Reading;
+
+/// Where flows are kept, if nothing else is written.
+const FLOWS_DIR: &str = "/etc/streamkit/flows.d";
 
 /// Everything, as meant.
 #[derive(Clone, Debug)]
@@ -120,7 +125,8 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, Refused> {
         let mut problems = Vec::new();
         let files = layers::read_files(path, &mut problems);
-        Self::from_files(&files, &Surroundings::of_this_process(), judge_url, problems)
+        let flows = Some(Path::new(FLOWS_DIR));
+        Self::from_files(&files, &Surroundings::of_this_process(), flows, judge_url, problems)
     }
 
     /// Reads a text that is no file, under these surroundings.
@@ -129,16 +135,17 @@ impl Config {
     /// Every problem, each with its place; `name` stands for the file.
     pub fn from_text(name: &str, text: &str, surroundings: &Surroundings) -> Result<Self, Refused> {
         let file = File { name: name.to_owned(), text: text.to_owned() };
-        Self::from_files(&[file], surroundings, judge_url, Vec::new())
+        Self::from_files(&[file], surroundings, None, judge_url, Vec::new())
     }
 
     fn from_files(
         files: &[File],
         surroundings: &Surroundings,
+        default_flows: Option<&Path>,
         judge: JudgeUrl,
         mut problems: Vec<Problem>,
     ) -> Result<Self, Refused> {
-        let layered = layers::lay(files, surroundings, &mut problems);
+        let layered = layers::lay(files, surroundings, default_flows, &mut problems);
         let reading = Reading::new(&layered, surroundings, problems);
         let config = meant(&reading, judge);
         let (problems, notes) = reading.finish();
@@ -155,25 +162,28 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
     let http = file::http(root.section("http"));
     let limits = file::limits(root.section("limits"), &media.ports);
     let log = file::log(root.section("log"));
-    let file::Streams { config: stream, tls: stream_tls, url_timeout, encrypts } =
+    let file::Streams { config: stream, tls: stream_tls, url_timeout, encrypts, reconnect } =
         file::stream(root.section("stream"));
     let egress = accounts::egress(root.section("egress"));
     file::later(&mut root);
+    let flows = flows::flows(&mut root, judge);
     let trunks: Vec<_> = root.sections("trunk").into_iter().filter_map(trunks::trunk).collect();
     check::trunks(reading, &trunks);
     let names: Vec<&str> = trunks.iter().map(|trunk| trunk.call.name.as_str()).collect();
     let routes = root.sections("route").into_iter();
-    let routes: Vec<_> = routes.filter_map(|section| routes::route(section, &names, judge)).collect();
+    let routes: Vec<_> =
+        routes.filter_map(|section| routes::route(section, &names, &flows.flows, judge)).collect();
     let own = accounts::accounts(root.sections("account"));
     root.done();
     check::whole(reading, &sip.listen, &media, &trunks, &routes);
+    check::flows(reading, &trunks, &routes, &flows);
     accounts::fit(reading, &own, &trunks, &routes, encrypts);
     let refuse = |trunk: &trunks::Trunk, wrong: &str, right: &str| {
         reading.refuse(trunk.transports_place.clone(), "trunk.transports", wrong, right);
     };
     sip::fits(&sip, &trunks, refuse, |note| reading.note(note));
 
-    let names = check::names(&trunks, &routes, own.settings.keys().cloned(), &media);
+    let names = check::names(&trunks, &routes, &flows, own.settings.keys().cloned(), &media);
     let hosts = names.bots.iter().cloned().map(Allowed::Host);
     let fetch = fetch::Config {
         timeout: url_timeout,
@@ -193,7 +203,9 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
         stream: Arc::new(stream),
         fetch: Arc::new(fetch),
         accounts: own.settings,
-        reconnect: crate::flow::Reconnect::No,
+        reconnect,
+        flows: flows.flows,
+        prompts: flows.prompts,
         limits: call::admission::Limits {
             calls: limits.calls,
             calls_per_second: limits.calls_per_second,

@@ -184,6 +184,14 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The id the table gives itself, for notes.
+    pub(super) fn shown_id(&self) -> String {
+        match self.values.and_then(|values| values.get("id")).map(|value| &value.kind) {
+            Some(ValueKind::String(id)) => id.clone(),
+            _ => "without an id".to_owned(),
+        }
+    }
+
     /// Where the key is written; where the table is, if it is not.
     pub(super) fn place(&self, name: &str) -> Place {
         match self.values.and_then(|values| values.get(name)) {
@@ -247,6 +255,30 @@ impl<'a> Section<'a> {
     pub(super) fn section(&mut self, name: &'static str) -> Self {
         let value = self.value(name);
         Section::new(self.reading, self.path(name), self.place(name), value)
+    }
+
+    /// The key is known, whoever reads it; whether it is written.
+    pub(super) fn known(&mut self, name: &'static str) -> bool {
+        self.known.push(name);
+        self.has(name)
+    }
+
+    /// Tables below a table of this one, under names of the operator's own, in the order of those.
+    pub(super) fn named(&mut self, name: &'static str) -> Vec<(String, Self)> {
+        let path = self.path(name);
+        let Some(value) = self.value(name) else { return Vec::new() };
+        let ValueKind::Table(values) = &value.kind else {
+            self.refuse(name, "this is no table", format!("write [{path}.NAME] and its keys below"));
+            return Vec::new();
+        };
+        let mut all: Vec<_> = values.iter().collect();
+        all.sort_by_key(|(key, _)| *key);
+        let of = |(key, item): (&String, &'a Value)| {
+            let path = format!("{path}.{key}");
+            let place = self.reading.layered.place(item, &path);
+            (key.clone(), Section::new(self.reading, path, place, Some(item)))
+        };
+        all.into_iter().map(of).collect()
     }
 
     /// A list of tables below this one.

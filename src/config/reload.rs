@@ -121,6 +121,7 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
     let connections = old.sip_limits != new.sip_limits;
     for (what, changed) in [
         ("routes", differ(&old.call.routes, &new.call.routes)),
+        ("flows", differ(&old.call.flows, &new.call.flows) || differ(&old.call.prompts, &new.call.prompts)),
         (
             "accounts",
             limits.0.account_streams != limits.1.account_streams || old.call.accounts != new.call.accounts,
@@ -140,7 +141,8 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
             "stream",
             differ(&old.call.stream, &new.call.stream)
                 || old.stream_tls != new.stream_tls
-                || old.call.fetch.timeout != new.call.fetch.timeout,
+                || old.call.fetch.timeout != new.call.fetch.timeout
+                || old.call.reconnect != new.call.reconnect,
         ),
         ("egress", old.egress != new.egress),
         ("log", old.log != new.log),

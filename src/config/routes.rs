@@ -1,9 +1,13 @@
 //! `[[route]]` as written, and what it means.
 
+use std::collections::BTreeMap;
+
 use super::error::Place;
+use super::flows::nearest;
 use super::kinds::{AccountName, Secret};
 use super::read::{Read, Section};
 use crate::call::Bot;
+use crate::flow::Flow;
 use crate::ids::TrunkId;
 use crate::route::{MAX_BOTS, Pattern, Route, Target};
 use crate::stream::UrlLimits;
@@ -14,30 +18,60 @@ pub type JudgeUrl = fn(&str) -> Result<(), String>;
 /// One `[[route]]`.
 pub(super) struct Written {
     pub(super) route: Route,
-    /// Its bots, for the label `bot`.
+    /// Its bots, those of its flow too.
     pub(super) bots: Vec<Bot>,
-    /// Where they are written.
+    /// A bot of its flow is told keys encrypted.
+    pub(super) encrypts: bool,
+    /// Where they, or their flow, are named.
     pub(super) bots_place: Place,
     /// Where its account is written.
     pub(super) account_place: Place,
 }
 
 /// Reads one; `trunks` are the names by `TrunkId`.
-pub(super) fn route(mut route: Section<'_>, trunks: &[&str], judge: JudgeUrl) -> Option<Written> {
+pub(super) fn route(
+    mut route: Section<'_>,
+    trunks: &[&str],
+    flows: &BTreeMap<String, Flow>,
+    judge: JudgeUrl,
+) -> Option<Written> {
     let trunk = trunk(&mut route, trunks);
-    let (account_place, bots_place) = (route.place("account"), route.place("bot"));
+    let (account_place, bots_place) =
+        (route.place("account"), route.place(if route.has("flow") { "flow" } else { "bot" }));
     let headers = route.free::<Pattern>("header");
     let (to, from) = (route.maybe("to"), route.maybe("from"));
     let account: Option<AccountName> = route.maybe("account");
-    let target = target(&mut route, judge);
+    let target = target(&mut route, flows, judge);
+    let own = match &target {
+        Some(Target::Flow(id)) => flows.get(id).and_then(|flow| flow.account.clone()),
+        _ => None,
+    };
+    let account = account.map(|name| name.0);
+    if let (Some(account), Some(own)) = (&account, &own)
+        && account != own
+    {
+        route.refuse(
+            "flow",
+            format!("this flow is for account {own:?}"),
+            "name that one, or leave account out",
+        );
+    }
     route.done();
     let target = target?;
     let bots = match &target {
         Target::Bot(urls) => urls.iter().filter_map(|url| Bot::parse(url, UrlLimits::DEFAULT).ok()).collect(),
-        Target::Flow(_) | Target::Reject(_) => Vec::new(),
+        Target::Flow(id) => {
+            let urls = flows.get(id).into_iter().flat_map(|flow| flow.program.urls());
+            urls.filter_map(|url| Bot::parse(url, UrlLimits::DEFAULT).ok()).collect()
+        }
+        Target::Reject(_) => Vec::new(),
     };
-    let route = Route { trunk: trunk?, to, from, account: account.map(|name| name.0), headers, target };
-    Some(Written { route, bots, bots_place, account_place })
+    let encrypts =
+        matches!(&target, Target::Flow(id) if flows.get(id).is_some_and(|flow| flow.program.encrypts_dtmf()));
+    // a flow with an account takes that account's calls alone
+    let account = account.or(own);
+    let route = Route { trunk: trunk?, to, from, account, headers, target };
+    Some(Written { route, bots, encrypts, bots_place, account_place })
 }
 
 /// `None`: the route names a trunk there is not.
@@ -58,30 +92,44 @@ fn trunk(route: &mut Section<'_>, trunks: &[&str]) -> Option<Option<TrunkId>> {
 }
 
 /// Exactly one of `bot`, `flow`, `reject`.
-fn target(route: &mut Section<'_>, judge: JudgeUrl) -> Option<Target> {
+fn target(route: &mut Section<'_>, flows: &BTreeMap<String, Flow>, judge: JudgeUrl) -> Option<Target> {
     let (written, flow) = (route.maybe::<Vec<Secret>>("bot"), route.maybe::<String>("flow"));
     let reject = route.has("reject").then(|| route.within("reject", 603_u16, 400..=699));
     route.maybe::<u16>("reject");
-    if route.has("flow") {
-        route.not_yet("flow", "a flow of your own");
-    }
     let targets = ["bot", "flow", "reject"].into_iter().filter(|name| route.has(name)).count();
     if targets != 1 {
-        let right = "write one of bot = \"wss://...\" (or https://) or reject = 603";
+        let right = "write one of bot = \"wss://...\" (or https://), flow = \"id\" or reject = 603";
         route.refuse("", format!("{targets} targets stand in it"), right);
         return None;
     }
     match written {
-        Some(urls) => bots(route, urls, judge).map(Target::Bot),
-        None => reject.map(Target::Reject).or(flow.map(Target::Flow)),
+        Some(urls) => bots(route, "bot", urls, judge).map(Target::Bot),
+        None => reject.map(Target::Reject).or_else(|| known(route, flow?, flows)),
     }
 }
 
+/// A flow there is.
+fn known(route: &Section<'_>, id: String, flows: &BTreeMap<String, Flow>) -> Option<Target> {
+    if !flows.contains_key(&id) {
+        let ids: Vec<String> = flows.keys().cloned().collect();
+        let right =
+            if ids.is_empty() { "write a [[flow]] of this id".to_owned() } else { nearest(&id, &ids) };
+        route.refuse("flow", format!("there is no flow {id:?} without a fault"), right);
+        return None;
+    }
+    Some(Target::Flow(id))
+}
+
 /// One bot, or several in the order they are tried.
-fn bots(route: &Section<'_>, urls: Vec<Secret>, judge: JudgeUrl) -> Option<Vec<String>> {
-    if route.is_empty_list("bot") || urls.len() > MAX_BOTS {
+pub(super) fn bots(
+    section: &Section<'_>,
+    key: &str,
+    urls: Vec<Secret>,
+    judge: JudgeUrl,
+) -> Option<Vec<String>> {
+    if section.is_empty_list(key) || urls.len() > MAX_BOTS {
         let wrong = format!("{} bots stand in it", urls.len());
-        route.refuse("bot", wrong, format!("write 1 to {MAX_BOTS} of them"));
+        section.refuse(key, wrong, format!("write 1 to {MAX_BOTS} of them"));
         return None;
     }
     let several = urls.len() > 1;
@@ -89,7 +137,7 @@ fn bots(route: &Section<'_>, urls: Vec<Secret>, judge: JudgeUrl) -> Option<Vec<S
     for (place, Secret(url)) in urls.iter().enumerate() {
         if let Err(what) = judge(url) {
             let whose = if several { format!("bot {} of them: {what}", place + 1) } else { what };
-            route.refuse("bot", whose, "as \"wss://key:token@bot.example.com/media?sample-rate=16000\"");
+            section.refuse(key, whose, "as \"wss://key:token@bot.example.com/media?sample-rate=16000\"");
             wrong = true;
         }
     }

@@ -159,8 +159,6 @@ fn what_is_not_in_this_release_says_so() {
         ("[http]\ntls.key = \"/k\"", "http.tls.key"),
         ("[hep]\ncollector = \"udp://h:9060\"", "hep.collector"),
         ("[cdr]\nwebhook = \"https://x\"", "cdr.webhook"),
-        ("[[flow]]\nid = \"x\"", "flow"),
-        ("[[route]]\nflow = \"x\"", "route.flow"),
     ] {
         let told = problem(text);
         assert!(told.contains(&format!(": {key}: ")) && told.contains("not in this release"), "{told}");
@@ -628,7 +626,7 @@ fn keys_cannot_be_encrypted_without_a_key() {
     let encrypts = |rest: &str| format!("[stream]\nencrypt_dtmf = true\n{SMALLEST}{rest}");
     let told = problem(&encrypts(""));
     assert!(
-        told.starts_with("streamkit.toml:2:1: stream.encrypt_dtmf: account \"acme1\" has no dtmf_key"),
+        told.starts_with("streamkit.toml:2:1: stream.encrypt_dtmf: keys are to be encrypted, and account \"acme1\" has no dtmf_key"),
         "{told}"
     );
     let key = "00".repeat(32);

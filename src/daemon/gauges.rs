@@ -128,13 +128,15 @@ fn used() -> Option<Used> {
     })
 }
 
-/// Bots of the routes by host.
+/// Bots of the routes and flows by host.
 pub(super) fn bots(config: &call::Config) -> Vec<String> {
     let urls = config.routes.routes.iter().flat_map(|route| match &route.target {
         Target::Bot(urls) => urls.as_slice(),
         Target::Flow(_) | Target::Reject(_) => &[],
     });
+    let of_flows = config.flows.values().flat_map(|flow| flow.program.urls());
     let mut bots: Vec<String> = urls
+        .chain(of_flows)
         .filter_map(|url| Bot::parse(url, UrlLimits::DEFAULT).ok())
         .map(|bot| bot.host().to_owned())
         .collect();

@@ -49,6 +49,13 @@ impl Program {
         }
     }
 
+    /// Whether a step of it has keys told encrypted.
+    pub fn encrypts_dtmf(&self) -> bool {
+        let encrypts =
+            |step: &Step| matches!(&step.applet, Applet::Voicebot(bot) if bot.settings.encrypt_dtmf);
+        self.steps.iter().any(encrypts)
+    }
+
     /// Addresses of all bots and forks, as configured.
     pub fn urls(&self) -> impl Iterator<Item = &String> {
         self.steps.iter().flat_map(|step| step.applet.urls())

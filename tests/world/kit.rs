@@ -169,7 +169,7 @@ impl Kit {
         post: &mut Post,
         net: &mut Net,
         reads: impl Fn(usize) -> bool,
-    ) -> Vec<(usize, u32)> {
+    ) -> Vec<(u32, u32)> {
         self.drain_endpoint(post, net);
         let opened = self.drain_calls(post);
         self.drain_graphs(post, net);
@@ -217,7 +217,7 @@ impl Kit {
         }
     }
 
-    fn drain_calls(&mut self, post: &mut Post) -> Vec<(usize, u32)> {
+    fn drain_calls(&mut self, post: &mut Post) -> Vec<(u32, u32)> {
         let (mut opened, mut over) = (Vec::new(), Vec::new());
         let keys: Vec<CallKey> = self.calls.keys().copied().collect();
         for key in keys {
@@ -241,7 +241,7 @@ impl Kit {
                     Output::OpenStream(opening) => {
                         self.egress.push(opening.egress.clone());
                         self.opened += 1;
-                        opened.push((self.opened, opening.url.rate().hz()));
+                        opened.push((opening.url.rate().hz(), opening.settings.frame_ms));
                         let house = self.houses.iter().find(|(host, _)| *host == opening.url.host());
                         let doors = house.map_or(&self.doors, |(_, doors)| doors).clone();
                         let config = self.config.stream.clone();

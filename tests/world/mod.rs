@@ -18,7 +18,7 @@ mod kit;
 mod mouth;
 pub(crate) mod net;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,8 +27,10 @@ use serde_json::Value;
 use streamkit::call::admission::Limits;
 use streamkit::call::{self, AccountSettings, Request};
 use streamkit::fetch;
-use streamkit::flow::Reconnect;
+use streamkit::flow::applet::Applet;
+use streamkit::flow::{Flow, Program, Reconnect, Step};
 use streamkit::ids::Entropy;
+use streamkit::prompt::Prompt;
 use streamkit::route::{Route, Table, Target};
 use streamkit::sip::Load;
 use streamkit::stream;
@@ -57,6 +59,8 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) stream: stream::Config,
     pub(crate) reconnect: Reconnect,
+    pub(crate) flows: Vec<Flow>,
+    pub(crate) prompts: BTreeMap<Arc<str>, Prompt>,
     pub(crate) paths: Paths,
     /// How the doors of bots answer, attempt after attempt; the last one for ever.
     pub(crate) doors: Vec<Door>,
@@ -83,6 +87,8 @@ impl Default for Setup {
             limits: Limits::default(),
             stream: stream::Config::default(),
             reconnect: Reconnect::No,
+            flows: Vec::new(),
+            prompts: BTreeMap::new(),
             paths: Paths::default(),
             doors: vec![Door::Opens(ms(50))],
             houses: Vec::new(),
@@ -118,6 +124,21 @@ impl Setup {
         Self { routes: vec![to_bots(urls)], ..Self::default() }
     }
 
+    /// Every call goes through these steps, one after the other.
+    pub(crate) fn steps(steps: Vec<Applet>) -> Self {
+        let last = steps.len() - 1;
+        let follows = |(at, applet)| Step { applet, next: (at < last).then_some(at + 1) };
+        let program = Program { steps: steps.into_iter().enumerate().map(follows).collect() };
+        let flow = Flow {
+            id: "flow".to_owned(),
+            name: String::new(),
+            account: None,
+            names: Vec::new(),
+            program: Arc::new(program),
+        };
+        Self { routes: vec![to(Target::Flow("flow".to_owned()))], flows: vec![flow], ..Self::default() }
+    }
+
     fn config(&self) -> call::Config {
         call::Config {
             node: "edge1".to_owned(),
@@ -128,6 +149,8 @@ impl Setup {
             fetch: Arc::new(self.fetch.clone()),
             accounts: self.accounts.clone(),
             reconnect: self.reconnect,
+            flows: self.flows.iter().map(|flow| (flow.id.clone(), flow.clone())).collect(),
+            prompts: self.prompts.clone(),
             limits: self.limits.clone(),
         }
     }
@@ -297,7 +320,11 @@ impl World {
         net.seen.clear();
         let opened = kit.drain(post, net, |index| bots.get(index - 1).is_none_or(|bot| bot.reads));
         wire.extend(net.seen.drain(..).map(|text| (post.now, false, text)));
-        bots.extend(opened.into_iter().map(|(_, rate)| Bot::new(rate, self.script)));
+        bots.extend(opened.into_iter().map(|(rate, frame_ms)| {
+            let mut bot = Bot::new(rate, self.script);
+            bot.frame_ms = frame_ms;
+            bot
+        }));
     }
 
     // ---- what came of it ----

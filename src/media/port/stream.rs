@@ -10,7 +10,7 @@ use super::super::tick::Clock;
 use super::super::{StreamCounts, StreamSpec};
 use super::playout::Playout;
 use super::turns::Turns;
-use crate::audio::Resampler;
+use crate::audio::{Resampler, ToneMute};
 use crate::units::{Digit, SampleRate};
 
 /// Samples at 8000 Hz by which a driver's line may run before or behind real time: more than any jitter buffer holds
@@ -26,6 +26,7 @@ pub fn pair(spec: StreamSpec) -> (StreamPort, StreamEnd) {
         playout: Playout::new(spec),
         turns: Turns::default(),
         up: Resampler::new(SampleRate::Hz8000, spec.rate),
+        mute: None,
         base: 0,
         line: 0,
         dirty: false,
@@ -39,6 +40,15 @@ pub fn pair(spec: StreamSpec) -> (StreamPort, StreamEnd) {
 #[derive(Debug)]
 pub struct StreamPort(pub(in crate::media) Box<Stream>);
 
+impl StreamPort {
+    /// The same, and what it hears is without the tones of keys, and late by as much as that takes (`ToneMute`).
+    #[must_use]
+    pub fn without_key_tones(mut self) -> Self {
+        self.0.mute = Some(Box::default());
+        self
+    }
+}
+
 /// The same, at work.
 #[derive(Debug)]
 pub(in crate::media) struct Stream {
@@ -47,6 +57,8 @@ pub(in crate::media) struct Stream {
     playout: Playout,
     turns: Turns,
     up: Resampler,
+    /// Takes the tones of keys out of what is heard.
+    mute: Option<Box<ToneMute>>,
     /// The call's clock at the opening.
     base: u64,
     /// Samples at 8000 Hz heard since.
@@ -146,7 +158,16 @@ impl Stream {
         self.line += samples.len() as u64;
         self.dirty = true;
         let mut converted = [0; 3 * Clock::BLOCK];
+        let mut muted = [0; Clock::BLOCK];
         for piece in samples.chunks(Clock::BLOCK) {
+            let piece = match &mut self.mute {
+                Some(mute) => {
+                    muted[..piece.len()].copy_from_slice(piece);
+                    mute.process(&mut muted[..piece.len()]);
+                    &muted[..piece.len()]
+                }
+                None => piece,
+            };
             let made = if self.rate == SampleRate::Hz8000 {
                 piece
             } else {
