@@ -11,6 +11,7 @@ mod drain;
 #[allow(dead_code)]
 mod kit;
 mod line;
+mod load;
 mod many;
 mod pbx;
 #[allow(dead_code)] // each of the two binaries uses its part
