@@ -275,7 +275,7 @@ impl Reader {
         }
         let last = flags & 0x80 != 0;
         let carries = match flags & 0x0f {
-            0 | 1 | 2 => {
+            0..=2 => {
                 self.data(flags & 0x0f, length)?;
                 Carries::Data { last }
             }

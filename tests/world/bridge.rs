@@ -58,9 +58,9 @@ impl Bridge {
         doors: Vec<Door>,
         delay: Duration,
     ) -> Self {
-        let Opening { url, start, settings, end, permit, .. } = opening;
+        let Opening { url, start, settings, keys, end, permit, .. } = opening;
         let sid = start.stream_sid;
-        let session = Session::new(config.clone(), start, &url, &settings, now);
+        let session = Session::new(config.clone(), start, &url, &settings, now).telling(keys);
         let dial = Some(Dial { attempts: Attempts::new(&config, now), doors, next: Next::Begin(now) });
         Self {
             key,
@@ -155,7 +155,7 @@ impl Bridge {
             post.at(post.now + self.delay, Parcel::ToBot(self.index, frame));
         }
         while let Some(order) = self.session.poll_play() {
-            if let Err(order) = self.end.play(order) {
+            if let Err(order) = self.end.play_at(post.now, order) {
                 self.session.give_back(order);
                 break;
             }
