@@ -83,6 +83,9 @@ impl Watched {
             metrics::streams_active(account, *streams);
         }
         self.cores.publish(Instant::now(), &self.engine);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            metrics::tasks(runtime.metrics().num_alive_tasks());
+        }
         metrics::media_ports(self.engine.ports_free(), self.engine.ports_total());
     }
 }
