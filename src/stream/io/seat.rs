@@ -84,7 +84,13 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) fn new(chance: Entropy) -> Self {
-        Self { text: String::new(), frame: Vec::new(), octets: vec![0; OCTETS].into(), samples: [0; GULP], chance }
+        Self {
+            text: String::new(),
+            frame: Vec::new(),
+            octets: vec![0; OCTETS].into(),
+            samples: [0; GULP],
+            chance,
+        }
     }
 }
 
