@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
-use streamkit::rtp::digits::DigitReceiver;
+use streamkit::rtp::digits::{self, DigitReceiver};
 use streamkit::rtp::jitter::{Arrival, Item, JitterBuffer, Kind};
 use streamkit::rtp::latch::{Latch, LatchMode, Peer, Verdict};
 use streamkit::rtp::packet::{COMFORT_NOISE, Packet};
@@ -41,7 +41,11 @@ fuzz_target!(|data: &[u8]| {
             digits.push(now, packet.ssrc, packet.seq, packet.timestamp, packet.marker, packet.payload);
         }
         while digits.poll(now).is_some() {}
-        let kind = if audio { Kind::Audio } else { Kind::Quiet };
+        let kind = match (audio, packet.payload_type) {
+            (true, _) => Kind::Audio,
+            (false, COMFORT_NOISE) => Kind::Quiet,
+            (false, _) => Kind::Event { end: digits::is_end(packet.payload) },
+        };
         let Packet { ssrc, seq, timestamp, payload, .. } = packet;
         let before = line.delivered();
         let _ = line.push(now, Arrival { ssrc, seq, timestamp, kind, payload });

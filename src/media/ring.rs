@@ -9,16 +9,18 @@
 //!              ◄ taken     (a number: samples that left the playout)
 //! ```
 //!
-//! The core never wakes anybody itself: it hands a `Wake` to its courier when the session sleeps.
+//! The core never wakes anybody itself: while the bot is being reached the session is a task, and is woken by the
+//! core's courier; once it is up it has a place among the streams of a thread (`Knock`), which the worker marks.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 use tokio::sync::Notify;
 
 use super::bell::Bell;
+use super::ready::Knock;
 use super::{Play, Reached, StreamSpec, Told};
 use crate::units::{Digit, SampleRate};
 
@@ -70,14 +72,22 @@ pub(super) enum News {
     Digit { digit: Digit, held: Duration },
 }
 
-/// Wakes a session's task. Fired by a courier.
+/// Wakes a session.
 #[derive(Clone, Debug)]
-pub struct Wake(Arc<Notify>);
+pub enum Wake {
+    /// Its task: fired by a courier.
+    Task(Arc<Notify>),
+    /// Its thread: marked by the worker, which rings once at the end of a step.
+    Place(Knock),
+}
 
 impl Wake {
-    /// The session's `woken` resolves.
+    /// The session looks at what there is.
     pub fn fire(&self) {
-        self.0.notify_one();
+        match self {
+            Self::Task(task) => task.notify_one(),
+            Self::Place(knock) => knock.now(),
+        }
     }
 }
 
@@ -85,6 +95,10 @@ impl Wake {
 struct Shared {
     taken: AtomicU64,
     bell: Bell,
+    /// Who is told instead of the task that waits at the bell.
+    knock: OnceLock<Knock>,
+    /// An order was given back: room is worth telling.
+    refused: AtomicBool,
 }
 
 /// The two ends of a stream's rings.
@@ -93,7 +107,12 @@ pub(super) fn rings(spec: StreamSpec) -> (CoreEnd, StreamEnd) {
     let (heard_in, heard) = RingBuffer::new(spec.rate.samples(HEARD_MS));
     let (told_in, told) = RingBuffer::new(TOLD);
     let (spent_in, spent) = RingBuffer::new(SPENT);
-    let shared = Arc::new(Shared { taken: AtomicU64::new(0), bell: Bell::new() });
+    let shared = Arc::new(Shared {
+        taken: AtomicU64::new(0),
+        bell: Bell::new(),
+        knock: OnceLock::new(),
+        refused: AtomicBool::new(false),
+    });
     let notify = Arc::new(Notify::new());
     let core = CoreEnd {
         orders: order_queue,
@@ -101,7 +120,8 @@ pub(super) fn rings(spec: StreamSpec) -> (CoreEnd, StreamEnd) {
         told: told_in,
         spent: spent_in,
         shared: Arc::clone(&shared),
-        wake: Wake(Arc::clone(&notify)),
+        task: Arc::clone(&notify),
+        news: false,
     };
     let end = StreamEnd {
         rate: spec.rate,
@@ -113,7 +133,6 @@ pub(super) fn rings(spec: StreamSpec) -> (CoreEnd, StreamEnd) {
         shared,
         notify,
         away: 0,
-        refused: false,
         finished: false,
     };
     (core, end)
@@ -133,8 +152,6 @@ pub struct StreamEnd {
     notify: Arc<Notify>,
     /// Buffers ordered that have not come back.
     away: usize,
-    /// An order was given back: room is worth waking for.
-    refused: bool,
     finished: bool,
 }
 
@@ -175,7 +192,7 @@ impl StreamEnd {
     /// The order itself when the ring is full: to be tried again after `woken`. Room is kept for `Clear` and
     /// `Finish`, which pass while audio and marks are refused.
     pub fn play(&mut self, order: Play) -> Result<(), Play> {
-        self.leave(order, None)
+        self.order(order, None)
     }
 
     /// The same, and when what is ordered came from the bot: what its delay is judged by. Without it, it is taken to have
@@ -184,7 +201,17 @@ impl StreamEnd {
     /// # Errors
     /// As of `play`.
     pub fn play_at(&mut self, now: Instant, order: Play) -> Result<(), Play> {
-        self.leave(order, Some(now))
+        self.order(order, Some(now))
+    }
+
+    fn order(&mut self, order: Play, at: Option<Instant>) -> Result<(), Play> {
+        let order = match self.leave(order, at) {
+            Ok(()) => return Ok(()),
+            Err(order) => order,
+        };
+        self.shared.refused.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst); // either the core sees this, or we see the room it made
+        self.leave(order, at)
     }
 
     fn leave(&mut self, order: Play, at: Option<Instant>) -> Result<(), Play> {
@@ -196,7 +223,6 @@ impl StreamEnd {
             Play::Clear { .. } | Play::Finish { .. } => true,
         };
         if !room {
-            self.refused = true;
             return Err(order);
         }
         let finish = matches!(order, Play::Finish { .. });
@@ -206,10 +232,7 @@ impl StreamEnd {
                 self.finished |= finish;
                 Ok(())
             }
-            Err(rtrb::PushError::Full((order, _))) => {
-                self.refused = true;
-                Err(order)
-            }
+            Err(rtrb::PushError::Full((order, _))) => Err(order),
         }
     }
 
@@ -231,6 +254,13 @@ impl StreamEnd {
         self.orders.is_abandoned()
     }
 
+    /// From now on this place is marked when the core left something or made room for a refused order, and `woken`
+    /// resolves no more. What was left before is to be looked at once.
+    pub fn knock_at(&mut self, knock: Knock) {
+        let _ = self.shared.knock.set(knock); // a stream moves once
+        fence(Ordering::SeqCst); // either the core sees it, or we see what the core left
+    }
+
     /// Resolves when the media core left something (audio, marks, digits) or made room for a refused order; at
     /// once if such is there already. May be dropped at any await.
     pub async fn woken(&mut self) {
@@ -238,7 +268,7 @@ impl StreamEnd {
             self.shared.bell.arm();
             if self.something() {
                 self.shared.bell.disarm();
-                self.refused = false;
+                self.shared.refused.store(false, Ordering::Relaxed);
                 return;
             }
             self.notify.notified().await;
@@ -246,7 +276,7 @@ impl StreamEnd {
     }
 
     fn something(&self) -> bool {
-        let room = self.refused
+        let room = self.shared.refused.load(Ordering::Relaxed)
             && self.orders.slots() > KEPT_FREE
             && self.away.saturating_sub(self.spent.slots()) < SPENT;
         !self.heard.is_empty() || !self.told.is_empty() || self.telling.is_some() || room
@@ -261,7 +291,9 @@ pub(super) struct CoreEnd {
     told: Producer<News>,
     spent: Producer<Vec<i16>>,
     shared: Arc<Shared>,
-    wake: Wake,
+    task: Arc<Notify>,
+    /// Something was left since the session was last woken.
+    news: bool,
 }
 
 impl CoreEnd {
@@ -290,11 +322,13 @@ impl CoreEnd {
 
     /// Leaves heard samples; the number that found no room.
     pub(super) fn hear(&mut self, samples: &[i16]) -> usize {
+        self.news = true;
         self.heard.push_partial_slice(samples).1.len()
     }
 
-    /// Leaves a mark or digit; false: no room.
+    /// Leaves marks or a digit; false: no room.
     pub(super) fn tell(&mut self, news: News) -> bool {
+        self.news = true;
         self.told.push(news).is_ok()
     }
 
@@ -309,9 +343,15 @@ impl CoreEnd {
         self.shared.taken.store(samples, Ordering::Release);
     }
 
-    /// The session's wake-up, if it sleeps; to be fired by the courier.
-    pub(super) fn wake(&self) -> Option<Wake> {
-        self.shared.bell.ring().then(|| self.wake.clone())
+    /// The session's wake-up, if there is something for it and it may not know: to be fired by the courier, or marked.
+    pub(super) fn wake(&mut self) -> Option<Wake> {
+        fence(Ordering::SeqCst); // what was left stands before the looks at who is to be told, and whether
+        let Some(knock) = self.shared.knock.get() else {
+            return self.shared.bell.ring().then(|| Wake::Task(Arc::clone(&self.task)));
+        };
+        let room =
+            self.shared.refused.load(Ordering::Relaxed) && self.shared.refused.swap(false, Ordering::AcqRel);
+        (std::mem::take(&mut self.news) || room).then(|| Wake::Place(knock.clone()))
     }
 }
 

@@ -75,6 +75,11 @@ impl Heard {
     }
 }
 
+/// Whether an event packet says that its event is over (RFC 4733 §2.3.2); also of events that are no keys.
+pub fn is_end(payload: &[u8]) -> bool {
+    payload.get(1).is_some_and(|flags| flags & 0x80 != 0)
+}
+
 /// What a packet is to the event before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {

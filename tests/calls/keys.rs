@@ -25,6 +25,33 @@ fn each_press_is_told_once_with_its_duration() {
 }
 
 #[test]
+fn frames_go_on_one_each_20_ms_while_a_key_is_down() {
+    for held in [160, 2000] {
+        let mut world = World::new(Setup::default());
+        world.call();
+        world.run(secs(3));
+        let pressed = world.now();
+        world.caller().mouth.hold("5", ms(held));
+        world.run(ms(held) + secs(1));
+        let until = world.now();
+        world.caller().hang_up();
+        world.finish();
+        let frames: Vec<_> = world.bot().all("media").map(|(at, _)| *at).collect();
+        let during: Vec<_> = frames.windows(2).filter(|pair| pair[0] >= pressed && pair[1] < until).collect();
+        assert!(during.len() as u64 >= held / 20 + 40, "{} frames", during.len());
+        for pair in during {
+            let between = pair[1] - pair[0];
+            assert!(
+                (ms(18)..=ms(22)).contains(&between),
+                "{between:?} between frames, {:?} in",
+                pair[0] - pressed
+            );
+        }
+        assert_eq!(keys(&mut world), [("5".to_owned(), held)]);
+    }
+}
+
+#[test]
 fn a_press_whose_end_is_lost_is_told_120_ms_later() {
     let mut world = World::new(Setup::default());
     world.call();

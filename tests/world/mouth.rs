@@ -66,8 +66,13 @@ impl Mouth {
 
     /// Presses keys, each for 100 ms.
     pub(crate) fn press(&mut self, keys: &str) {
+        self.hold(keys, ms(100));
+    }
+
+    /// Presses keys, each for so long.
+    pub(crate) fn hold(&mut self, keys: &str, held: Duration) {
         let digits = keys.chars().map(|key| Digit::from_char(key).expect("a key"));
-        self.keys.extend(digits.map(|digit| (digit, ms(100))));
+        self.keys.extend(digits.map(|digit| (digit, held)));
     }
 
     /// Begins, or goes on elsewhere.

@@ -347,7 +347,10 @@ fn an_utterance_begins_when_the_prebuffer_is_full_or_its_time_is_up() {
         world.pass(if n < 7 { 7 } else { 460 });
     }
     let voiced: Vec<_> = world.voiced()[1..].iter().map(|got| got.at - begun).collect();
-    assert!(voiced[0] <= 55 * MS && voiced.len() == 8, "{voiced:?}: soon after 60 ms were there behind the first 20");
+    assert!(
+        voiced[0] <= 55 * MS && voiced.len() == 8,
+        "{voiced:?}: soon after 60 ms were there behind the first 20"
+    );
 }
 
 #[test]

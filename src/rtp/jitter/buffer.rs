@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::press::Press;
 use super::source::Source;
 use super::spread::Spread;
 use super::store::{Audio, Slot, Store};
@@ -49,11 +50,15 @@ pub struct JitterBuffer {
     pub(super) given_up: u64,
     /// Silence was announced: nothing is missing.
     pub(super) quiet: bool,
+    pub(super) press: Press,
+    /// The present source has brought audio: its way is known.
+    pub(super) timed: bool,
     pub(super) correct_at: i64,
     /// Audio was left out: the next is to be joined.
     pub(super) joint: bool,
-    /// How long a place is waited for, as of the last `pop`.
+    /// How long a place is waited for, and how far arrival times spread, as of the last `pop`.
     pub(super) bound: i64,
+    pub(super) width: i64,
     pub(super) counts: Counts,
 }
 
@@ -76,9 +81,12 @@ impl JitterBuffer {
             duration: SILENCE,
             given_up: 0,
             quiet: true,
+            press: Press::default(),
+            timed: false,
             correct_at: 0,
             joint: false,
             bound: LEAST_BOUND,
+            width: 0,
             counts: Counts::default(),
         }
     }
@@ -102,6 +110,7 @@ impl JitterBuffer {
     /// The next piece of the line that is there or overdue.
     pub fn pop(&mut self, now: Instant) -> Option<Item<'_>> {
         let now = self.since_epoch(now);
+        self.width = self.spread.width(now);
         self.bound = self.patience(now);
         loop {
             match self.store.head() {
@@ -212,13 +221,18 @@ impl JitterBuffer {
     }
 
     fn overdue(&self, wanted: Wanted) -> i64 {
-        (self.line + wanted.due) as i64 * SAMPLE + self.spread.least() + self.bound
+        let at = |samples: u64| (self.line + samples) as i64 * SAMPLE + self.spread.least() + self.width;
+        let pressed = self.quiet && self.timed && self.store.is_empty();
+        if pressed && self.press.covers(at(wanted.samples), self.width) {
+            return at(wanted.samples);
+        }
+        at(wanted.due) - self.width + self.bound
     }
 
     fn patience(&self, now: i64) -> i64 {
-        let new = self.source.is_some() && now < self.since + FIRST;
+        let new = self.timed && now < self.since + FIRST;
         let least = if new { FIRST_BOUND } else { LEAST_BOUND };
-        (self.spread.width(now) + MARGIN).max(least).min(self.max_bound)
+        (self.width + MARGIN).max(least).min(self.max_bound)
     }
 
     fn give_up(&mut self, samples: u64) -> Item<'static> {
@@ -226,6 +240,7 @@ impl JitterBuffer {
             return self.lose(samples);
         }
         self.line += samples;
+        self.press.gave(self.line);
         Item::Silence { samples: samples as usize }
     }
 

@@ -34,6 +34,7 @@ mod buffer;
 #[allow(clippy::disallowed_methods)] // a test begins now
 mod model;
 mod placing;
+mod press;
 mod source;
 mod spread;
 mod store;
@@ -47,9 +48,14 @@ use crate::units::Ssrc;
 pub enum Kind {
     /// One octet a sample at 8000 Hz.
     Audio,
-    /// Comfort noise or a telephone event: takes a sequence number, brings no samples; until the next audio
-    /// packet the line is silent, and that is no loss.
+    /// Comfort noise: takes a sequence number, brings no samples; until the next audio packet the line is
+    /// silent, and that is no loss.
     Quiet,
+    /// A telephone event (RFC 4733): the same, but it stands for audio until it came, and until the next one.
+    Event {
+        /// The key was released.
+        end: bool,
+    },
 }
 
 /// A packet of the call's source, as it arrived.
@@ -63,7 +69,7 @@ pub struct Arrival<'a> {
     pub timestamp: u32,
     /// What it is.
     pub kind: Kind,
-    /// Its octets, at most 1600; not looked at when quiet.
+    /// Its octets, at most 1600; looked at when audio.
     pub payload: &'a [u8],
 }
 

@@ -1,5 +1,7 @@
 //! The buffer against a plain model of what it promises, under seeded networks.
 
+mod press;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 

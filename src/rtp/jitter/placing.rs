@@ -66,6 +66,8 @@ impl JitterBuffer {
         self.since = now;
         self.restart = None;
         self.late = None;
+        self.timed = false;
+        self.press.over();
         self.source = Some(Source::begin(packet.ssrc, packet.seq, packet.timestamp, number, place));
         self.place_newest(now, number, 0, packet)
     }
@@ -124,7 +126,11 @@ impl JitterBuffer {
         if samples == 0 {
             if let Some(source) = &mut self.source {
                 source.came(number);
-                source.quiet = true;
+                let follows = std::mem::replace(&mut source.quiet, true) && missing == 0;
+                match packet.kind {
+                    Kind::Event { end } => self.press.event(now, end, follows),
+                    Kind::Quiet | Kind::Audio => self.press.over(),
+                }
             }
             self.store.note(number, slot_of(packet.kind));
             return Ok(());
@@ -146,7 +152,13 @@ impl JitterBuffer {
             return Err(Discard::Early);
         }
         source.end = end;
+        self.timed = true;
+        self.press.audio(now);
         self.spread.observe(now, now - end * SAMPLE);
+        if end <= self.line as i64 && self.press.muted(end) {
+            self.store.note(number, Slot::Void);
+            return Ok(());
+        }
         if end <= self.line as i64 {
             self.late.get_or_insert((now, end));
             self.store.note(number, Slot::Void);
@@ -170,9 +182,10 @@ impl JitterBuffer {
         if stamped > source.end && stamped > ideal + slack {
             return ideal.max(source.end);
         }
-        let late = stamped + samples <= self.line as i64;
+        let end = stamped + samples;
+        let late = end <= self.line as i64 && !self.press.muted(end);
         // After a pause nothing joins: the one place where a wrong stamp can be put right unheard.
-        if late && (source.quiet || self.late_for_good(now, stamped + samples)) {
+        if late && (source.quiet || self.late_for_good(now, end)) {
             return ideal.max(self.line as i64);
         }
         stamped
@@ -231,13 +244,13 @@ impl JitterBuffer {
 fn samples_of(packet: &Arrival<'_>) -> i64 {
     match packet.kind {
         Kind::Audio => packet.payload.len() as i64,
-        Kind::Quiet => 0,
+        Kind::Quiet | Kind::Event { .. } => 0,
     }
 }
 
 fn slot_of(kind: Kind) -> Slot {
     match kind {
         Kind::Audio => Slot::Void,
-        Kind::Quiet => Slot::Quiet,
+        Kind::Quiet | Kind::Event { .. } => Slot::Quiet,
     }
 }

@@ -86,6 +86,11 @@ impl Store {
         self.slots[place(self.next)]
     }
 
+    /// Whether nothing has come beyond the head.
+    pub(super) fn is_empty(&self) -> bool {
+        self.next >= self.end
+    }
+
     /// What has come beyond a head that has not.
     pub(super) fn ahead(&self) -> Ahead {
         let mut ahead = Ahead::default();

@@ -191,7 +191,10 @@ fn a_bot_with_a_fast_clock_is_not_heard_later_and_later() {
     let bot = Bot { length: 20, words: TALK, seed: 1, late: fast };
     let came = bot.talk(Duration::from_secs(240));
     // Its messages are due ever earlier than their numbers say.
-    let late = came.delays.iter().map(|(due, delay)| delay.as_micros() as i64 - 2_000_000 + due.as_millis() as i64 * 2);
+    let late = came
+        .delays
+        .iter()
+        .map(|(due, delay)| delay.as_micros() as i64 - 2_000_000 + due.as_millis() as i64 * 2);
     let most = late.skip(1000).max().expect("some");
     assert!(most <= 30_000, "{most} us");
 }
@@ -227,7 +230,12 @@ fn an_utterance_of_a_known_bot_begins_with_its_first_message() {
         let (began, from) = (world.time(), world.got.len());
         for n in 0..100 {
             let now = world.now;
-            world.bot.as_mut().expect("a bot").play_at(now, Play::Audio(bot.message(n, n * 20))).expect("room");
+            world
+                .bot
+                .as_mut()
+                .expect("a bot")
+                .play_at(now, Play::Audio(bot.message(n, n * 20)))
+                .expect("room");
             world.pass(20);
         }
         world.pass(100);

@@ -13,7 +13,7 @@ use super::keys::Keys;
 use crate::audio::codec::{self, G711};
 use crate::audio::{Concealer, g711};
 use crate::ids::Entropy;
-use crate::rtp::digits::{DigitReceiver, Pressed};
+use crate::rtp::digits::{self, DigitReceiver, Pressed};
 use crate::rtp::jitter::{Arrival, Item, Kind};
 use crate::rtp::latch::{Peer, Verdict};
 use crate::rtp::packet::{COMFORT_NOISE, HEADER, MAX_PAYLOAD, is_rtcp};
@@ -211,7 +211,11 @@ impl RtpPort {
         if !self.spec.receive {
             return Arrived::Nothing; // the SDP said that nobody listens
         }
-        let kind = if matches!(carries, Carries::Audio(_)) { Kind::Audio } else { Kind::Quiet };
+        let kind = match carries {
+            Carries::Audio(_) => Kind::Audio,
+            Carries::Event => Kind::Event { end: digits::is_end(packet.payload) },
+            Carries::Noise => Kind::Quiet,
+        };
         if matches!(carries, Carries::Event) {
             let Packet { ssrc, seq, timestamp, marker, payload, .. } = *packet;
             self.digits.push(now, ssrc, seq, timestamp, marker, payload);
