@@ -2,7 +2,7 @@
 # make test   installs what the tests need that is missing (and says what), then runs every test
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint check-format clippy doc deny unit loom fuzz bench bench-voice packages deb rpm
+.PHONY: help demo build test lint check-format clippy doc deny unit loom fuzz bench bench-voice rig bench-capacity soak packages deb rpm
 
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 export CARGO_TERM_COLOR ?= auto
@@ -14,6 +14,8 @@ export RPM := 0.21.1
 
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 FUZZ_SECONDS ?= 10
+CALLS ?= 200
+SOAK_MINUTES ?= 30
 
 help:
 	@echo "make demo     a whole call on this machine; results in ./demo-out"
@@ -21,6 +23,8 @@ help:
 	@echo "make lint     format, clippy, documentation, licences and advisories"
 	@echo "make bench    the benches"
 	@echo "make bench-voice  what is heard over bad networks: docs/voice.md (needs espeak-ng, sox, python3)"
+	@echo "make bench-capacity  floor and product in turn under the same load (CALLS=200), judged: docs/performance.md"
+	@echo "make soak     150 calls that come and go for SOAK_MINUTES=30, and whether anything grows"
 	@echo "make fuzz     every fuzz target for 60 s"
 	@echo "make deb      target/packages/streamkit_*.deb"
 	@echo "make rpm      target/packages/streamkit-*.rpm"
@@ -69,6 +73,19 @@ bench:
 
 bench-voice:
 	bench/voice/run
+
+# What measures is a workspace of its own and no part of the packages.
+RIG := $(TARGET)/rig/release
+
+rig: build
+	cargo build --release --locked --manifest-path bench/capacity/rig/Cargo.toml --target-dir $(TARGET)/rig
+
+# The program says by its exit code what make can only call an error: 1 broken, 2 not judged, 3 not run.
+bench-capacity: rig
+	$(RIG)/capacity --streamkit $(TARGET)/release/streamkit --out target/capacity --calls $(CALLS) $(ARGS)
+
+soak: rig
+	$(RIG)/soak --streamkit $(TARGET)/release/streamkit --out target/soak --minutes $(SOAK_MINUTES) $(ARGS)
 
 # Symbols stay with the build: what is installed is stripped.
 packages: build

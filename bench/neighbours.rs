@@ -1,9 +1,9 @@
 //! What a bad bot does to the calls beside its own (reliability R-51, R-65): frame times of twenty quiet calls, alone,
 //! beside bots that read nothing, and beside bots that flood their sockets. Engine, streams and sockets are real; all
-//! calls share one media core and one runtime.
+//! calls share one media core and one lane.
 //!
 //! ```text
-//!   measuring thread ◄── RTP ── engine ── rings ── streams (one runtime) ── WebSocket ── bots (another)
+//!   measuring thread ◄── RTP ── engine ── rings ── streams (one lane) ── WebSocket ── bots (a runtime)
 //! ```
 //!
 //! A frame's time is how far its distance from the one before is from 20 ms. `cargo bench --bench neighbours`; each
@@ -21,8 +21,8 @@ use streamkit::ids::{CallKey, CallSid, Entropy, PortId, StreamSid};
 use streamkit::media::{
     Command, Config, Engine, G711, Lane, Latch, LatchMode, Link, RtpSpec, Spec, StreamSpec, pair,
 };
-use streamkit::stream::io::{Connector, Open, Trust, run};
-use streamkit::stream::{self, BotUrl, Egress, Event, Start, StartStyle, Stop};
+use streamkit::stream::io::{Connector, Lane as StreamLane, Open, Trust, run};
+use streamkit::stream::{self, BotUrl, Egress, Event, Settings, Start, Stop};
 use streamkit::units::SampleRate;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -83,7 +83,7 @@ fn part(name: &str, bots: &Runtime, bad: Option<Manner>, lasts: Duration) -> Dur
     let peer = phones.local_addr().expect("bound");
     let runtime = threads(1);
     let (quiet, calls) = runtime.block_on(async {
-        let engine = engine();
+        let engine = (engine(), StreamLane::start(0).expect("a thread"));
         let (mut quiet, mut calls) = (Vec::new(), Vec::new());
         for number in 0..QUIET {
             let call = Call::open(&engine, bots, number, peer, Manner::Quiet).await;
@@ -149,7 +149,13 @@ struct Call {
 }
 
 impl Call {
-    async fn open(engine: &Engine, bots: &Runtime, number: u64, peer: SocketAddr, manner: Manner) -> Self {
+    async fn open(
+        (engine, streams): &(Engine, StreamLane),
+        bots: &Runtime,
+        number: u64,
+        peer: SocketAddr,
+        manner: Manner,
+    ) -> Self {
         let url = listen(bots, manner).await;
         let reserved = engine.reserve(LOCAL).expect("a port");
         let (from, lane) = (reserved.local(), engine.place());
@@ -168,10 +174,10 @@ impl Call {
             config: Arc::new(stream::Config::default()),
             url: BotUrl::parse(&url).expect("a URL"),
             start: start(number, rate),
-            style: StartStyle::default(),
-            frame_ms: 20,
+            settings: Settings::of(&stream::Config::default()),
             end,
             connector: Arc::new(Connector::new(&Trust::default()).expect("the system's roots")),
+            lane: streams.clone(),
             egress: Egress::Configured,
             trace: None,
         };

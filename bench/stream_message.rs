@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use divan::{Bencher, black_box};
 use streamkit::ids::{CallSid, Entropy, StreamSid};
 use streamkit::stream::session::Input;
-use streamkit::stream::{BotUrl, Config, Session, Start, StartStyle, message, parse};
+use streamkit::stream::{BotUrl, Config, Session, Settings, Start, message, parse};
 use streamkit::units::SampleRate;
 
 #[global_allocator]
@@ -29,7 +29,8 @@ fn up(now: Instant, rate: u32) -> Session {
         rate: SampleRate::Hz8000,
     };
     let url = BotUrl::parse(&format!("wss://bot.example.com/?sample-rate={rate}")).expect("a URL");
-    let mut session = Session::new(Arc::new(Config::default()), start, &url, 20, &StartStyle::default(), now);
+    let mut session =
+        Session::new(Arc::new(Config::default()), start, &url, &Settings::of(&Config::default()), now);
     session.handle(now, Input::Up { connect: Duration::ZERO });
     let mut text = String::new();
     while session.poll_transmit(now, &mut text).is_some() {}

@@ -59,7 +59,7 @@ fn written() -> Vec<String> {
     for rate in SampleRate::ALL {
         for extras in styles.iter().chain([&None]) {
             for raw in [false, true] {
-                let style = StartStyle { raw, extras: extras.clone() };
+                let style = StartStyle { raw, extras: extras.clone(), continues: None };
                 let parameters = [("Key".to_owned(), "ü".to_owned()), ("UUI".to_owned(), String::new())];
                 add(&|out| message::start(out, &start(rate), &parameters, &style));
             }

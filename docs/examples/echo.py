@@ -110,7 +110,8 @@ async def main():
         tls.load_cert_chain(options.cert, options.key)
     # Messages of StreamKit are small; a second of audio at 24000 Hz is 64 kB.
     async with serve(call, options.host, options.port, ssl=tls, max_size=1 << 20) as server:
-        print(f"listening on {'wss' if tls else 'ws'}://{options.host}:{options.port}")
+        port = server.sockets[0].getsockname()[1]  # --port 0 takes a free one
+        print(f"listening on {'wss' if tls else 'ws'}://{options.host}:{port}", flush=True)
         await server.serve_forever()
 
 

@@ -1,26 +1,25 @@
 #!/usr/bin/env python3
 """AgentStream with pipecat: its Exotel serializer speaks this protocol. Put your STT, LLM and TTS where `Echo` stands.
 
-    pip install "pipecat-ai[websocket,silero]" uvicorn
+    pip install "pipecat-ai[websocket]==1.14.0" uvicorn   # or, as it is tested: pip install -r requirements.txt
     uvicorn pipecat_echo:app --port 9000
 
-    bot = "ws://127.0.0.1:9000/media?sample-rate=16000"     # in a [[route]] of streamkit.toml
+    bot = "ws://127.0.0.1:9000/media?sample-rate=16000"   # in a [[route]] of streamkit.toml
 
-Two things to know. The serializer is told the stream's rate, which `start` names. It writes `streamSid`, which
-StreamKit takes as it takes `stream_sid`; `streamkit check-bot` mentions it as advice.
+The serializer does no more than it is told: its rate and the pipeline's must be the stream's, which the URL names
+(8000 where it names none) and `start` repeats. Then nothing is resampled here. An echo needs no voice activity
+detection; a bot that is to be interrupted does, and pipecat's interruption becomes `clear`.
 """
 
-import json
-
 from fastapi import FastAPI, WebSocket
-from pipecat.audio.vad.silero import SileroVADAnalyzer
-from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
+from pipecat.frames.frames import Frame, InputAudioRawFrame, InputDTMFFrame, OutputAudioRawFrame
 from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.runner import PipelineRunner
-from pipecat.pipeline.task import PipelineParams, PipelineTask
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.runner.utils import parse_telephony_websocket
 from pipecat.serializers.exotel import ExotelFrameSerializer
 from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPIWebsocketTransport
+from pipecat.workers.runner import WorkerRunner
 
 app = FastAPI()
 
@@ -32,37 +31,38 @@ class Echo(FrameProcessor):
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame):
             frame = OutputAudioRawFrame(frame.audio, frame.sample_rate, frame.num_channels)
+        elif isinstance(frame, InputDTMFFrame):
+            print(f"key {frame.button.value}", flush=True)
         await self.push_frame(frame, direction)
 
 
 @app.websocket("/media")
 async def media(socket: WebSocket):
     await socket.accept()
-    await socket.receive_text()  # `connected`
-    start = json.loads(await socket.receive_text())["start"]
-    rate = int(start["media_format"]["sample_rate"])
+    platform, call = await parse_telephony_websocket(socket)  # reads `connected` and `start`
+    if platform != "exotel":
+        raise ValueError(f"this is not AgentStream: {platform}")
+    rate = int(socket.query_params.get("sample-rate", "8000"))
+    print(f"{call.stream_id} from {call.from_number} to {call.to_number} at {rate} Hz", flush=True)
     serializer = ExotelFrameSerializer(
-        stream_sid=start["stream_sid"],
-        call_sid=start["call_sid"],
+        stream_sid=call.stream_id,
+        call_sid=call.call_id,
         params=ExotelFrameSerializer.InputParams(exotel_sample_rate=rate),
     )
     transport = FastAPIWebsocketTransport(
         websocket=socket,
-        params=FastAPIWebsocketParams(
-            audio_in_enabled=True,
-            audio_out_enabled=True,
-            add_wav_header=False,
-            vad_analyzer=SileroVADAnalyzer(),
-            serializer=serializer,
-        ),
+        params=FastAPIWebsocketParams(audio_in_enabled=True, audio_out_enabled=True, serializer=serializer),
     )
-    task = PipelineTask(
+    worker = PipelineWorker(
         Pipeline([transport.input(), Echo(), transport.output()]),
         params=PipelineParams(audio_in_sample_rate=rate, audio_out_sample_rate=rate),
+        idle_timeout_secs=None,  # nobody "speaks" in an echo: pipecat would end it after five minutes
     )
 
     @transport.event_handler("on_client_disconnected")
     async def gone(transport, client):
-        await task.cancel()  # StreamKit has sent `stop` and closed
+        await worker.cancel()  # StreamKit has sent `stop` and closed
 
-    await PipelineRunner(handle_sigint=False).run(task)
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    await runner.run()

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use libfuzzer_sys::fuzz_target;
 use streamkit::ids::{CallSid, Entropy, StreamSid};
 use streamkit::media::{Play, Reached, Told};
-use streamkit::stream::framing::Framing;
+use streamkit::stream::framing::Reader;
 use streamkit::stream::session::{Input, Transmit};
-use streamkit::stream::{BotUrl, Config, Event, Session, Start, StartStyle, Stop, upgrade};
+use streamkit::stream::{BotUrl, Config, Event, Session, Settings, Start, Stop, upgrade};
 use streamkit::units::SampleRate;
 
 fn session(now: Instant) -> Session {
@@ -26,11 +26,22 @@ fn session(now: Instant) -> Session {
         rate: SampleRate::Hz8000,
     };
     let url = BotUrl::parse("ws://bot/?k=v").expect("a URL");
-    Session::new(Arc::new(Config::default()), start, &url, 20, &StartStyle::default(), now)
+    Session::new(Arc::new(Config::default()), start, &url, &Settings::of(&Config::default()), now)
 }
 
 fuzz_target!(|data: &[u8]| {
-    Framing::default().feed(data);
+    for piece in [1, 7, data.len().max(1)] {
+        let mut reader = Reader::new(1 << 16);
+        'wire: for mut octets in data.chunks(piece) {
+            loop {
+                match reader.next(&mut octets) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(_) => break 'wire,
+                }
+            }
+        }
+    }
     let _ = upgrade::answer(data, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     let text = String::from_utf8_lossy(data);
     let _ = BotUrl::parse(&text);

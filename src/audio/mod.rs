@@ -14,10 +14,12 @@ pub mod mos;
 pub mod resample;
 pub mod tone;
 pub mod tone_detect;
+pub mod tone_mute;
 pub mod voice;
 pub mod wav;
 
 pub use codec::G711;
 pub use conceal::Concealer;
 pub use resample::Resampler;
+pub use tone_mute::ToneMute;
 pub use voice::Voice;

@@ -91,6 +91,11 @@ impl ToneDetector {
         }
     }
 
+    /// Whether a key is down, or was until so lately that it may come again.
+    pub fn is_down(&self) -> bool {
+        self.down.is_some()
+    }
+
     /// The next key that was released, and how long it was held.
     pub fn poll(&mut self) -> Option<(Digit, Duration)> {
         self.done.pop_at(0)

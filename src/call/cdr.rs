@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use super::verdict::Verdict;
+use crate::flow::Track;
 use crate::ids::{CallSid, StreamSid};
 use crate::media::{RtpCounts, RtpSpec, StreamCounts};
 use crate::stream::{Disposition, Figures, Outcome};
@@ -236,6 +237,12 @@ pub struct StreamRecord {
     /// Whole seconds.
     #[serde(rename = "Duration")]
     pub duration: String,
+    /// `unidirectional`; absent: bidirectional.
+    #[serde(rename = "StreamType", skip_serializing_if = "Option::is_none")]
+    pub stream_type: Option<&'static str>,
+    /// What a unidirectional stream got: `inbound`, `outbound`, `mixed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub track: Option<&'static str>,
     /// `user`, `bot`, `NA`.
     #[serde(rename = "DisconnectedBy")]
     pub disconnected_by: &'static str,
@@ -320,13 +327,15 @@ pub struct Marks {
 
 impl StreamRecord {
     /// Of a stream that is over and the port it played through, if it had one.
-    pub fn new(outcome: &Outcome, port: Option<&StreamCounts>) -> Self {
+    pub fn new(outcome: &Outcome, track: Option<Track>, port: Option<&StreamCounts>) -> Self {
         let figures = &outcome.figures;
         Self {
             stream_sid: outcome.stream_sid.map(|sid: StreamSid| sid.to_string()),
             stream_url: outcome.url.clone(),
             status: outcome.status.as_str(),
             duration: outcome.duration.as_secs().to_string(),
+            stream_type: track.map(|_| "unidirectional"),
+            track: track.map(Track::as_str),
             disconnected_by: outcome.disconnected_by.as_str(),
             detailed_status: (outcome.disposition == Disposition::Throttled)
                 .then_some("Streaming_call_throttled"),

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 pub use crate::sip::message::header::vendor::{UuiDecode, UuiSource};
 
 use super::admission::Limits;
-use crate::flow::AnswerMode;
+use crate::flow::{AnswerMode, Reconnect};
 use crate::media::{G711, LatchMode};
 use crate::route;
 
@@ -26,6 +26,8 @@ pub struct Config {
     pub advertise: Vec<IpAddr>,
     /// Every stream's settings.
     pub stream: Arc<crate::stream::Config>,
+    /// What follows a bot of a route that was there and was lost.
+    pub reconnect: Reconnect,
     /// Limits of the node and of the accounts.
     pub limits: Limits,
 }

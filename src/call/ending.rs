@@ -1,6 +1,7 @@
 //! How a call ends: what the peer is told (sip-trunk.md section 7.2), what the bot is told, and what is waited for
 //! before the CDR is written.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::admission::Full;
@@ -30,8 +31,8 @@ pub(super) enum Why {
     SessionExpired,
     /// Signalling broke.
     SignallingLost,
-    /// The flow is at its end.
-    Flow,
+    /// The flow is at its end, or says so in these words.
+    Flow(Option<Arc<str>>),
     /// No RTP.
     MediaTimeout,
     /// `max_call`.
@@ -69,7 +70,8 @@ impl Call {
         }
         if !self.leg.is_answered() {
             let denied = match why {
-                Why::Flow => Denied::from_outcome(self.stage.last.as_ref()),
+                Why::Flow(_) if self.stage.last.is_none() => Denied::Asked, // no bot was asked for
+                Why::Flow(_) => Denied::from_outcome(self.stage.last.as_ref()),
                 Why::Denied(denied) => denied,
                 Why::Shutdown => Denied::Full(Full::Draining),
                 Why::Asked => Denied::Asked,
@@ -101,12 +103,14 @@ impl Call {
         let ending = self.ending(now, &why);
         self.ending = Some(ending);
         self.timers = super::Timers { ending: Some(now + LAST_WORDS), ..Default::default() };
-        if self.stage.is_live() {
-            let down = matches!(why, Why::Shutdown | Why::Denied(Denied::Full(Full::Draining)));
-            let stop = if down { Stop::Shutdown } else { Stop::CallEnded };
-            self.outputs.push_back(Output::Stream(stream::Command::Stop(stop)));
+        let down = matches!(why, Why::Shutdown | Why::Denied(Denied::Full(Full::Draining)));
+        let stop = stream::Command::Stop(if down { Stop::Shutdown } else { Stop::CallEnded });
+        for live in self.stage.live() {
+            self.outputs.push_back(Output::Stream(live.sid, stop));
         }
-        self.lower();
+        for sid in self.stage.streams.iter().map(|stream| stream.sid).collect::<Vec<_>>() {
+            self.lower(sid);
+        }
         self.stage.place = None;
         self.leg.reservation = None;
         if std::mem::take(&mut self.leg.open) {
@@ -136,7 +140,8 @@ impl Call {
             Why::NoPrack => Ending { code: Some(504), ..ours("prack_timeout", "") },
             Why::SessionExpired => ours("session_expired", "SIP;cause=408;text=\"session timer expired\""),
             Why::SignallingLost => ours("signalling_lost", ""),
-            Why::Flow => by_flow(self.stage.last.as_ref(), ours("flow_end", "Q.850;cause=16")),
+            Why::Flow(Some(words)) => ours("flow_end", &format!("Q.850;cause=16;text=\"{words}\"")),
+            Why::Flow(None) => by_flow(self.stage.last.as_ref(), ours("flow_end", "Q.850;cause=16")),
             Why::MediaTimeout => ours("media_timeout", "Q.850;cause=41;text=\"no RTP\""),
             Why::Limit => ours("call_limit", "Q.850;cause=16;text=\"call limit\""),
             Why::NoAnswer(refused) => {
@@ -172,7 +177,7 @@ impl Call {
     /// The CDR, once nothing more is to be told.
     pub(super) fn conclude_if_done(&mut self, now: Instant) {
         let media = !self.record.awaits_rtp || self.record.rtp.is_some();
-        if self.ending.is_some() && media && self.stage.stream.is_none() {
+        if self.ending.is_some() && media && self.stage.streams.is_empty() {
             self.conclude(now);
         }
     }
@@ -181,7 +186,7 @@ impl Call {
     pub(super) fn conclude(&mut self, _now: Instant) {
         let Some(ending) = self.ending.as_ref().filter(|_| !self.record.written) else { return };
         let spec = self.leg.spec.as_ref();
-        let leftover = self.stage.stream.take();
+        let leftover = std::mem::take(&mut self.stage.streams);
         let cdr = self.record.close(ending, spec, leftover);
         self.timers = super::Timers::default();
         self.outputs.push_back(Output::Done(Box::new(cdr)));

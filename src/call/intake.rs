@@ -139,7 +139,7 @@ fn find_route(
     let (place, route) = config.routes.find(&asked).ok_or(Denied::NoRoute)?;
     found.route = Some(place);
     match &route.target {
-        Target::Bot(urls) => Ok(Arc::new(Program::voicebot(urls.clone()))),
+        Target::Bot(urls) => Ok(Arc::new(Program::voicebot(urls.clone(), config.reconnect))),
         Target::Reject(status) => Err(Denied::Route(*status)),
         Target::Flow(_) => Err(Denied::Internal), // the configuration refuses flows until there are any
     }

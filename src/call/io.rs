@@ -12,16 +12,12 @@ use super::admission::Admission;
 use super::cdr::{Began, Cdr, StreamRecord};
 use super::switchboard::{Line, Mailbox, Slot, Switchboard};
 use super::{Beginning, Call, Config, Input, Opening, Output, Request, intake};
-use crate::ids::{CallKey, CallSid, Entropy, PortId};
+use crate::ids::{CallKey, CallSid, Entropy, PortId, StreamSid};
 use crate::media::{self, Engine, Lane};
-use crate::route::MAX_BOTS;
 use crate::sip::{self, Incoming};
-use crate::stream::io::{Connector, Trace};
-use crate::stream::{self, Egress, StartStyle};
+use crate::stream;
+use crate::stream::io::{Connector, Lanes, Trace};
 use crate::telemetry::{log, metrics};
-
-/// Ports a call may have had: what is closed after a fault of ours. The caller's, one a bot that was tried, one to spare.
-const PORTS: u8 = 2 + MAX_BOTS as u8;
 
 /// What calls are joined to.
 pub struct Wires {
@@ -31,6 +27,8 @@ pub struct Wires {
     pub engine: Engine,
     /// To bots.
     pub connector: Arc<Connector>,
+    /// Who carries streams.
+    pub lanes: Lanes,
     /// Where finished CDRs go, as JSON lines.
     pub cdrs: mpsc::Sender<Vec<u8>>,
     /// Who is on the line.
@@ -124,7 +122,7 @@ async fn attend(wires: Arc<Wires>, beginning: Beginning, line: Line, mailbox: Ma
         // whichever of the two fits the leg's state takes effect
         let _ = wires.sip.send(sip::Command::Reject { leg: line.leg, refusal }).await;
         let _ = wires.sip.send(sip::Command::Hangup { leg: line.leg, reason }).await;
-        for index in 0..PORTS {
+        for index in 0..=u8::MAX {
             lane.send(media::Command::Close(PortId { call: line.key, index })).await;
         }
     }
@@ -135,8 +133,8 @@ struct Driver {
     wires: Arc<Wires>,
     lane: Lane,
     slot: Slot,
-    /// To the stream that was opened last.
-    stream: Option<mpsc::Sender<stream::Command>>,
+    /// To the streams that are not over.
+    streams: Vec<(StreamSid, mpsc::Sender<stream::Command>)>,
     stream_config: Arc<stream::Config>,
 }
 
@@ -145,7 +143,7 @@ async fn drive(wires: Arc<Wires>, lane: Lane, beginning: Beginning, line: (CallK
     let stream_config = beginning.config.stream.clone();
     let (key, slot) = line;
     let mut call = Call::inbound(key, beginning);
-    let mut driver = Driver { wires, lane, slot, stream: None, stream_config };
+    let mut driver = Driver { wires, lane, slot, streams: Vec::new(), stream_config };
     loop {
         while let Some(output) = call.poll_output() {
             match driver.carry_out(output).await {
@@ -201,7 +199,7 @@ impl Driver {
             Output::Media(command) => self.lane.send(command).await,
             Output::Reserve(peer) => return Then::Feed(Input::Reserved(self.wires.engine.reserve(peer))),
             Output::OpenStream(opening) => self.open(*opening),
-            Output::Stream(command) => self.tell_stream(command),
+            Output::Stream(sid, command) => self.tell_stream(sid, command),
             Output::Done(cdr) => {
                 finished(&self.wires, &cdr);
                 return Then::Over;
@@ -211,10 +209,10 @@ impl Driver {
     }
 
     /// Never waits: a key that finds no room is lost, and always leaves some for a stop.
-    fn tell_stream(&self, command: stream::Command) {
-        let Some(stream) = &self.stream else { return };
+    fn tell_stream(&self, sid: StreamSid, command: stream::Command) {
+        let Some((_, stream)) = self.streams.iter().find(|(of, _)| *of == sid) else { return };
         let room = match command {
-            stream::Command::Stop(_) => true,
+            stream::Command::Stop(_) | stream::Command::Pause | stream::Command::Resume => true,
             stream::Command::Key { .. } => stream.capacity() > 1,
         };
         if room {
@@ -223,18 +221,19 @@ impl Driver {
     }
 
     fn open(&mut self, opening: Opening) {
-        let Opening { url, start, end, permit } = opening;
+        let Opening { url, egress, start, settings, end, permit } = opening;
         let sid = start.stream_sid;
         let (commands, receiver) = mpsc::channel(4);
-        self.stream = Some(commands);
+        self.streams.retain(|(_, stream)| !stream.is_closed());
+        self.streams.push((sid, commands));
         let slot = self.slot.clone();
         let bot = url.host().to_owned();
         let open = stream::io::Open {
             config: self.stream_config.clone(),
-            frame_ms: self.stream_config.frame_ms,
-            style: StartStyle::default(),
-            egress: Egress::Configured, // the URL stands in a route
+            settings,
+            egress,
             connector: self.wires.connector.clone(),
+            lane: self.wires.lanes.beside(self.lane.number()),
             trace: self.wires.trace.clone(),
             url,
             start,
@@ -248,7 +247,7 @@ impl Driver {
             }));
             if run.await.is_err() {
                 metrics::call_panicked();
-                let outcome = Box::new(super::stage::failed(
+                let outcome = Box::new(super::opening::failed(
                     Some(sid),
                     stream::Disposition::ConnectionLost,
                     stream::StreamError::Internal,

@@ -24,12 +24,14 @@ pub mod intake;
 pub mod io;
 mod leg;
 mod offer;
+mod opening;
 mod output;
 mod record;
 pub mod refusal;
 mod request;
 mod signal;
 mod stage;
+mod streamed;
 pub mod switchboard;
 mod verb;
 mod verdict;
@@ -69,6 +71,10 @@ pub struct Call {
     entropy: Entropy,
     leg: Leg,
     flow: Cursor,
+    /// What the flow is still to be told.
+    facts: VecDeque<Fact>,
+    /// It is being told something.
+    telling: bool,
     stage: Stage,
     links: BTreeSet<Link>,
     next_port: u8,
@@ -127,6 +133,8 @@ impl Call {
             leg: Leg::inbound(&incoming, PortId { call: key, index: 0 }, entropy.u32()),
             account: admitted.account,
             _permit: admitted.permit,
+            facts: VecDeque::new(),
+            telling: false,
             stage: Stage::default(),
             links: BTreeSet::new(),
             next_port: 1,
@@ -185,7 +193,7 @@ impl Call {
             self.tell(now, Fact::Waited);
         }
         if due(&mut self.timers.drain) {
-            self.stream_played_out(now);
+            self.bot_played_out(now);
         }
         if due(&mut self.timers.max_call) {
             self.hang_up(now, ending::Why::Limit);
@@ -200,6 +208,7 @@ impl Call {
         let wanted = wiring::wiring(&wiring::Ports {
             caller: self.leg.open.then_some(self.leg.port),
             bot: self.stage.open_port(),
+            forks: self.stage.open_forks().collect(),
             held: self.leg.held && !self.trunk().hold_passes,
         });
         for gone in self.links.difference(&wanted) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::admission::StreamPermit;
 use super::cdr::Cdr;
+use crate::ids::StreamSid;
 use crate::media::{self, StreamEnd};
 use crate::{sip, stream};
 
@@ -19,8 +20,8 @@ pub enum Output {
     Reserve(IpAddr),
     /// A stream is to be opened.
     OpenStream(Box<Opening>),
-    /// To the stream that was opened last.
-    Stream(stream::Command),
+    /// To a stream that was opened.
+    Stream(StreamSid, stream::Command),
     /// The call is over; nothing follows.
     Done(Box<Cdr>),
 }
@@ -30,8 +31,12 @@ pub enum Output {
 pub struct Opening {
     /// The bot.
     pub url: stream::BotUrl,
+    /// Where its URL came from.
+    pub egress: stream::Egress,
     /// What it is told first.
     pub start: stream::Start,
+    /// What is particular to the stream.
+    pub settings: stream::Settings,
     /// Its end of the audio.
     pub end: StreamEnd,
     /// Held until the stream is over; bots that are tried one after the other share it.

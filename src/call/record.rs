@@ -9,6 +9,7 @@ use super::refusal::Denied;
 use super::stage::Stream;
 use super::verdict::Verdict;
 use super::{Config, cdr};
+use crate::flow::Track;
 use crate::ids::{CallSid, PortId};
 use crate::media::{RtpCounts, RtpSpec, StreamCounts};
 use crate::sip::Incoming;
@@ -41,6 +42,10 @@ pub(super) struct Record {
 /// A stream that is over.
 #[derive(Debug)]
 pub(super) struct Finished {
+    /// Its place among all streams of the call.
+    pub(super) number: u32,
+    /// What it got, where it was a fork.
+    pub(super) track: Option<Track>,
     pub(super) outcome: Outcome,
     /// Whose counts are missing.
     pub(super) port: Option<PortId>,
@@ -104,9 +109,10 @@ impl Record {
         }
     }
 
-    pub(super) fn close(&mut self, ending: &Ending, spec: Option<&RtpSpec>, leftover: Option<Stream>) -> Cdr {
+    pub(super) fn close(&mut self, ending: &Ending, spec: Option<&RtpSpec>, leftover: Vec<Stream>) -> Cdr {
         self.written = true;
-        self.finished.extend(leftover.and_then(Stream::finished));
+        self.finished.extend(leftover.into_iter().filter_map(Stream::finished));
+        self.finished.sort_by_key(|finished| finished.number);
         let cdr = &mut self.cdr;
         cdr.times.end = self.began.wall(ending.at);
         cdr.times.duration_ms =
@@ -118,7 +124,7 @@ impl Record {
         cdr.streams = self
             .finished
             .iter()
-            .map(|finished| StreamRecord::new(&finished.outcome, finished.counts.as_ref()))
+            .map(|finished| StreamRecord::new(&finished.outcome, finished.track, finished.counts.as_ref()))
             .collect();
         cdr.verdict = Verdict::of(ending.cause, cdr.media.as_ref(), &cdr.streams);
         cdr.clone()

@@ -31,8 +31,11 @@ impl Call {
 
     /// A key that came by INFO; those in the media reach the bot with the audio, and the stream tells them apart.
     fn keyed(&mut self, digit: Digit, held: Duration) {
-        if self.stage.is_live() && self.ending.is_none() && self.trunk().dtmf != Dtmf::Rfc4733 {
-            self.outputs.push_back(Output::Stream(stream::Command::Key { digit, held }));
+        if let Some(sid) = self.stage.live_bot()
+            && self.ending.is_none()
+            && self.trunk().dtmf != Dtmf::Rfc4733
+        {
+            self.outputs.push_back(Output::Stream(sid, stream::Command::Key { digit, held }));
         }
     }
 
@@ -166,7 +169,7 @@ impl Call {
         match counts {
             Counts::Rtp(counts) if port == self.leg.port => self.record.rtp = Some(counts),
             Counts::Stream(counts) => {
-                if let Some(stream) = self.stage.stream.as_mut().filter(|stream| stream.id == port) {
+                if let Some(stream) = self.stage.streams.iter_mut().find(|stream| stream.id == port) {
                     stream.counts = Some(counts);
                     self.put_away();
                 } else {

@@ -3,29 +3,50 @@
 use std::time::Instant;
 
 use super::leg::{Early, State};
+use super::opening::Wanted;
 use super::refusal::Denied;
 use super::{Call, Output, Ring, ending, offer};
 use crate::flow::{Fact, Verb};
 use crate::media::{self, Reservation, Spec};
 use crate::sip::{self, Body};
+use crate::stream::Egress;
 use crate::{sdp, telemetry};
 
 impl Call {
     /// Tells the flow, and does what it says. A call that is ending asks its flow nothing more.
     pub(super) fn tell(&mut self, now: Instant, fact: Fact) {
-        if self.ending.is_some() {
-            return;
+        self.facts.push_back(fact);
+        if std::mem::replace(&mut self.telling, true) {
+            return; // a verb caused it: it is told when the verbs before it are done
         }
-        for verb in self.flow.tell(fact) {
+        while let Some(fact) = self.facts.pop_front() {
             if self.ending.is_some() {
-                return; // the verb before it ended the call
+                continue;
             }
-            match verb {
-                Verb::Answer => self.answer(now),
-                Verb::OpenStream { url, last } => self.open_stream(now, &url, last),
-                Verb::Wait(time) => self.timers.wait = Some(now + time),
-                Verb::Hangup => self.hang_up(now, ending::Why::Flow),
+            for verb in self.flow.tell(fact) {
+                if self.ending.is_some() {
+                    break; // the verb before it ended the call
+                }
+                self.carry_out(now, verb);
             }
+        }
+        self.telling = false;
+        if self.stage.live_bot().is_none() {
+            self.stage.place = None;
+        }
+    }
+
+    fn carry_out(&mut self, now: Instant, verb: Verb) {
+        match verb {
+            Verb::Answer => self.answer(now),
+            Verb::OpenStream { url, settings, last, continues } => {
+                // its host stands in the configuration or in a flow file
+                let egress = Egress::Configured;
+                self.open_stream(now, &Wanted { url, egress, settings, last, continues });
+            }
+            Verb::StopForks => self.stop_forks(),
+            Verb::Wait(time) => self.timers.wait = Some(now + time),
+            Verb::Hangup { reason } => self.hang_up(now, ending::Why::Flow(reason)),
         }
     }
 
@@ -106,7 +127,8 @@ impl Call {
         self.open_port(); // before the 200: nothing the peer sends on it may find no one
         let body = (self.leg.early != Early::Done).then(|| Body::sdp(self.leg.sdp.clone()));
         self.outputs.push_back(Output::Sip(sip::Command::Answer { leg: self.leg.id, body }));
-        self.raise();
+        self.raise_all();
+        self.resume_forks();
         self.tell(now, Fact::Answered);
     }
 

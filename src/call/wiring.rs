@@ -3,16 +3,19 @@
 
 use std::collections::BTreeSet;
 
+use crate::flow::Track;
 use crate::ids::PortId;
 use crate::media::Link;
 
 /// The ports of a call that exist in the engine now, by what they are for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ports {
     /// The caller's RTP.
     pub caller: Option<PortId>,
     /// The bot's stream.
     pub bot: Option<PortId>,
+    /// Unidirectional streams, and what they get.
+    pub forks: Vec<(PortId, Track)>,
     /// The caller has put us on hold, and the bot hears silence meanwhile; what it says runs on unheard
     /// (sip-trunk.md section 12).
     pub held: bool,
@@ -27,8 +30,15 @@ pub fn wiring(ports: &Ports) -> BTreeSet<Link> {
         }
     };
     hears(ports.caller, ports.bot);
-    if !ports.held {
-        hears(ports.bot, ports.caller);
+    let caller = ports.caller.filter(|_| !ports.held);
+    hears(ports.bot, caller);
+    for &(fork, track) in &ports.forks {
+        if matches!(track, Track::Inbound | Track::Mixed) {
+            hears(Some(fork), caller);
+        }
+        if matches!(track, Track::Outbound | Track::Mixed) {
+            hears(Some(fork), ports.bot);
+        }
     }
     links
 }
@@ -44,7 +54,7 @@ mod tests {
 
     #[test]
     fn caller_and_bot_hear_each_other_once_both_are_there() {
-        let both = Ports { caller: Some(port(0)), bot: Some(port(1)), held: false };
+        let both = Ports { caller: Some(port(0)), bot: Some(port(1)), ..Ports::default() };
         let links = wiring(&both);
         assert!(
             links.contains(&Link::plain(port(0), port(1))) && links.contains(&Link::plain(port(1), port(0)))
@@ -54,8 +64,20 @@ mod tests {
     }
 
     #[test]
+    fn a_fork_hears_what_its_track_says_and_is_heard_by_nobody() {
+        let both = Ports { caller: Some(port(0)), bot: Some(port(1)), ..Ports::default() };
+        let of = |track| {
+            let forked = wiring(&Ports { forks: vec![(port(2), track)], ..both.clone() });
+            forked.difference(&wiring(&both)).map(|link| (link.from.index, link.to.index)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(Track::Inbound), [(0, 2)]);
+        assert_eq!(of(Track::Outbound), [(1, 2)]);
+        assert_eq!(of(Track::Mixed), [(0, 2), (1, 2)]);
+    }
+
+    #[test]
     fn on_hold_the_bot_does_not_hear_the_caller() {
-        let held = Ports { caller: Some(port(0)), bot: Some(port(1)), held: true };
+        let held = Ports { caller: Some(port(0)), bot: Some(port(1)), held: true, ..Ports::default() };
         assert_eq!(wiring(&held), BTreeSet::from([Link::plain(port(1), port(0))]));
     }
 }

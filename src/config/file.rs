@@ -250,7 +250,7 @@ pub(super) fn stream(mut stream: Section<'_>) -> (stream::Config, StreamTls) {
         silence_timeout: stream.within("silence_timeout", default.silence_timeout, 2 * SECOND..=300 * SECOND),
         max_pending_marks: stream.within("max_pending_marks", default.max_pending_marks, 1..=65_536),
         local_barge_in: stream.key("local_barge_in", default.local_barge_in),
-        start_style: StartStyle { raw, extras },
+        start_style: StartStyle { raw, extras, continues: None },
         allow_plain_ws: stream.word("allow_plain_ws", default.allow_plain_ws, &plain),
         ..default
     };

@@ -177,6 +177,7 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
         routes: route::Table { routes: routes.into_iter().map(|written| written.route).collect() },
         advertise,
         stream: Arc::new(stream),
+        reconnect: crate::flow::Reconnect::No,
         limits: call::admission::Limits {
             calls: limits.calls,
             calls_per_second: limits.calls_per_second,

@@ -34,7 +34,7 @@ use crate::ids::Entropy;
 use crate::media::{Engine, EngineError};
 use crate::sip::io::{Tls, TlsError};
 use crate::sip::{self, Transport};
-use crate::stream::io::{Connector, Trace, Trust, TrustError};
+use crate::stream::io::{Connector, Lanes, Trace, Trust, TrustError};
 use crate::{api, notify};
 
 pub use reload::ReloadError;
@@ -59,6 +59,9 @@ pub enum StartError {
     /// The engine did not start.
     #[error("media: {0}")]
     Engine(#[from] EngineError),
+    /// A thread for streams did not start.
+    #[error("stream: {0}")]
+    Lanes(std::io::Error),
     /// A certificate or key cannot be used.
     #[error("stream: {0}")]
     Trust(#[from] TrustError),
@@ -127,6 +130,7 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
     sockets.set_limits(sip_limits);
     let listeners = api::bind(&http.listen).await?;
     let board = Switchboard::default();
+    let lanes = Lanes::start(media.cores.len()).map_err(StartError::Lanes)?;
     let engine = Engine::start(media, {
         let board = board.clone();
         move |key, event| Desk::heard(&board, key, event)
@@ -137,6 +141,7 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
         sip: commands.clone(),
         engine: engine.clone(),
         connector: Arc::clone(&connector),
+        lanes,
         cdrs: lines,
         board: board.clone(),
         admission: admission.clone(),

@@ -14,11 +14,14 @@
 pub mod applet;
 mod cursor;
 mod program;
+mod settings;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use cursor::Cursor;
-pub use program::{Program, Step};
+pub use program::{Flow, Program, Step};
+pub use settings::{Reconnect, StreamSettings, Track};
 
 /// When the 200 OK goes out (`answer` of the trunk, operator.md section 3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub enum Fact {
     StreamAudio,
     /// There is no stream: this bot could not be had. Another one may.
     StreamFailed,
+    /// The bot was there and was lost: it closed with an error, or its connection broke.
+    StreamLost,
     /// The stream is over and what it left has been played.
     StreamEnded,
     /// The time asked for by `Verb::Wait` is over.
@@ -56,18 +61,27 @@ pub enum Fact {
 pub enum Verb {
     /// Answer the leg.
     Answer,
-    /// Open a bidirectional stream to this bot.
+    /// Open a stream to this URL. Of a bidirectional one facts are told; a fork is on its own.
     OpenStream {
         /// As configured, user info included.
         url: String,
+        /// What is particular to it.
+        settings: Arc<StreamSettings>,
         /// No other bot follows if this one cannot be had: it is tried whatever is known of it.
         last: bool,
+        /// It goes on where the bot that was lost last left off.
+        continues: bool,
     },
+    /// End the forks there are.
+    StopForks,
     /// `Fact::Waited` after this; a newer wait takes the place of an older one.
     Wait(Duration),
     /// End the leg: a refusal before the answer, BYE after.
-    Hangup,
+    Hangup {
+        /// Words for the Reason header field of a BYE; absent: as the last stream ended.
+        reason: Option<Arc<str>>,
+    },
 }
 
-/// Verbs in order.
-pub type Verbs = arrayvec::ArrayVec<Verb, 4>;
+/// Verbs in order: at most those of the steps one call may take.
+pub type Verbs = Vec<Verb>;

@@ -1,6 +1,9 @@
 //! A parsed flow: steps, and where each leads.
 
+use std::sync::Arc;
+
 use super::applet::{Applet, Hangup, Voicebot};
+use super::{Reconnect, StreamSettings};
 
 /// One step.
 #[derive(Clone, Debug)]
@@ -18,14 +21,36 @@ pub struct Program {
     pub steps: Vec<Step>,
 }
 
+/// A flow of the configuration.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// What routes call it.
+    pub id: String,
+    /// For people; may be empty.
+    pub name: String,
+    /// Whose calls it takes; absent: any account's.
+    pub account: Option<String>,
+    /// Names of the steps, in the program's order.
+    pub names: Vec<String>,
+    /// What is run.
+    pub program: Arc<Program>,
+}
+
 impl Program {
     /// What a route with `bot` means: a voicebot, its bots in the order they are tried, and a hangup.
-    pub fn voicebot(urls: Vec<String>) -> Self {
+    pub fn voicebot(urls: Vec<String>, reconnect: Reconnect) -> Self {
+        let settings = Arc::new(StreamSettings::default());
+        let voicebot = Voicebot { urls, settings, reconnect };
         Self {
             steps: vec![
-                Step { applet: Applet::Voicebot(Voicebot { urls }), next: Some(1) },
-                Step { applet: Applet::Hangup(Hangup), next: None },
+                Step { applet: Applet::Voicebot(voicebot), next: Some(1) },
+                Step { applet: Applet::Hangup(Hangup::default()), next: None },
             ],
         }
+    }
+
+    /// Addresses of all bots and forks, as configured.
+    pub fn urls(&self) -> impl Iterator<Item = &String> {
+        self.steps.iter().flat_map(|step| step.applet.urls())
     }
 }

@@ -1,7 +1,7 @@
 //! Starts the workers and their couriers, chooses a worker for each call, keeps the range of ports.
 //!
 //! A courier is the task between the control plane and one worker: it puts commands into the worker's ring and takes
-//! out what the worker left: events for the calls, wake-ups for the sessions, and what is to be freed.
+//! out what the worker left: events for the calls, wake-ups for sessions that are not up yet, and what is to be freed.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ use super::bell::Bell;
 use super::counts::{CoreCounts, Published};
 use super::reserve::{NoPort, Range, Reservation};
 use super::socket::{Poll, event_fd, watch};
-use super::worker::{Doorbell, Left, Order, Worker};
+use super::worker::{Doorbell, Left, Order, Tray, Worker};
 use super::{Command, Config, Event, Spec, pin};
 use crate::ids::{CallKey, Entropy};
 
@@ -120,10 +120,12 @@ impl Engine {
 
     /// The least loaded worker, for one call and all its ports. The place is held by the lane and its clones.
     pub fn place(&self) -> Lane {
-        let load = |station: &&Station| station.seats.load(Ordering::Relaxed);
-        let station = self.0.lanes.iter().min_by_key(load).expect("an engine has at least one worker");
+        let load = |station: &Station| station.seats.load(Ordering::Relaxed);
+        let stations = self.0.lanes.iter().enumerate();
+        let (number, station) =
+            stations.min_by_key(|(_, station)| load(station)).expect("an engine has at least one worker");
         station.seats.fetch_add(1, Ordering::Relaxed);
-        Lane { orders: station.orders.clone(), _seat: Arc::new(Seat(Arc::clone(&station.seats))) }
+        Lane { orders: station.orders.clone(), number, _seat: Arc::new(Seat(Arc::clone(&station.seats))) }
     }
 
     /// RTP ports that could be taken now.
@@ -173,10 +175,16 @@ impl Engine {
 #[derive(Clone, Debug)]
 pub struct Lane {
     orders: mpsc::Sender<Order>,
+    number: usize,
     _seat: Arc<Seat>,
 }
 
 impl Lane {
+    /// Which of the engine's workers it leads to, from 0.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
     /// Sends a command; waits while the worker's courier has too many. After `Engine::stop` it leads nowhere.
     pub async fn send(&self, command: Command) {
         if let Command::Open(_, Spec::Rtp(_, reservation)) = &command {
@@ -206,6 +214,7 @@ fn station(config: &Config, core: usize, pinned: Option<usize>) -> io::Result<(S
     let (poll, shared) = (Poll::new(Arc::clone(&inbound.fd))?, Arc::clone(&published));
     let (inner, outer) = ((inbound.clone(), outbound.clone()), watch(Arc::clone(&outbound.fd))?);
     let (wait, realtime) = (config.jitter_max, config.realtime);
+    let left = Tray::new(left);
     let work = move || {
         attune(pinned, realtime);
         let (inbound, outbound) = inner;

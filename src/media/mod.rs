@@ -3,7 +3,8 @@
 //! ```text
 //!  call ── Command ──► courier ──ring──► worker (one thread a core) ──ring──► courier ── Event ──► call
 //!                                         │  sockets in → graphs → sockets out, on a grid of 1 ms
-//!                                         └─ a pair of rings for every bot's stream (`StreamEnd`)
+//!                                         └─ a pair of rings for every bot's stream (`StreamEnd`), and one
+//!                                            doorbell a step for those whose streams have something (`Ready`)
 //! ```
 //!
 //! A worker owns the sockets, ports and links of its calls. Ports are passive; links say who hears whom;
@@ -18,6 +19,7 @@ pub mod graph;
 mod patch;
 mod pin;
 pub mod port;
+pub mod ready;
 mod reserve;
 pub mod ring;
 mod socket;
@@ -32,6 +34,7 @@ pub use engine::{CoreLoad, Engine, EngineError, Lane};
 pub use graph::Graph;
 pub use port::player::Player;
 pub use port::stream::{StreamPort, pair};
+pub use ready::{Knock, Ready};
 pub use reserve::{NoPort, Reservation};
 pub use ring::{StreamEnd, Wake};
 

@@ -9,15 +9,17 @@
 //!              ◄ taken     (a number: samples that left the playout)
 //! ```
 //!
-//! The core never wakes anybody itself: it hands a `Wake` to its courier when the session sleeps.
+//! The core never wakes anybody itself: while the bot is being reached the session is a task, and is woken by the
+//! core's courier; once it is up it has a place among the streams of a thread (`Knock`), which the worker marks.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 use tokio::sync::Notify;
 
 use super::bell::Bell;
+use super::ready::Knock;
 use super::{Play, StreamSpec, Told};
 use crate::units::SampleRate;
 
@@ -32,14 +34,22 @@ const SPENT: usize = 1024;
 /// Milliseconds of heard audio under way to the session.
 const HEARD_MS: u32 = 1000;
 
-/// Wakes a session's task. Fired by a courier.
+/// Wakes a session.
 #[derive(Clone, Debug)]
-pub struct Wake(Arc<Notify>);
+pub enum Wake {
+    /// Its task: fired by a courier.
+    Task(Arc<Notify>),
+    /// Its thread: marked by the worker, which rings once at the end of a step.
+    Place(Knock),
+}
 
 impl Wake {
-    /// The session's `woken` resolves.
+    /// The session looks at what there is.
     pub fn fire(&self) {
-        self.0.notify_one();
+        match self {
+            Self::Task(task) => task.notify_one(),
+            Self::Place(knock) => knock.now(),
+        }
     }
 }
 
@@ -47,6 +57,10 @@ impl Wake {
 struct Shared {
     taken: AtomicU64,
     bell: Bell,
+    /// Who is told instead of the task that waits at the bell.
+    knock: OnceLock<Knock>,
+    /// An order was given back: room is worth telling.
+    refused: AtomicBool,
 }
 
 /// The two ends of a stream's rings.
@@ -55,7 +69,12 @@ pub(super) fn rings(spec: StreamSpec) -> (CoreEnd, StreamEnd) {
     let (heard_in, heard) = RingBuffer::new(spec.rate.samples(HEARD_MS));
     let (told_in, told) = RingBuffer::new(TOLD);
     let (spent_in, spent) = RingBuffer::new(SPENT);
-    let shared = Arc::new(Shared { taken: AtomicU64::new(0), bell: Bell::new() });
+    let shared = Arc::new(Shared {
+        taken: AtomicU64::new(0),
+        bell: Bell::new(),
+        knock: OnceLock::new(),
+        refused: AtomicBool::new(false),
+    });
     let notify = Arc::new(Notify::new());
     let core = CoreEnd {
         orders: order_queue,
@@ -63,20 +82,11 @@ pub(super) fn rings(spec: StreamSpec) -> (CoreEnd, StreamEnd) {
         told: told_in,
         spent: spent_in,
         shared: Arc::clone(&shared),
-        wake: Wake(Arc::clone(&notify)),
+        task: Arc::clone(&notify),
+        news: false,
     };
-    let end = StreamEnd {
-        rate: spec.rate,
-        orders,
-        heard,
-        told,
-        spent,
-        shared,
-        notify,
-        away: 0,
-        refused: false,
-        finished: false,
-    };
+    let end =
+        StreamEnd { rate: spec.rate, orders, heard, told, spent, shared, notify, away: 0, finished: false };
     (core, end)
 }
 
@@ -92,8 +102,6 @@ pub struct StreamEnd {
     notify: Arc<Notify>,
     /// Buffers ordered that have not come back.
     away: usize,
-    /// An order was given back: room is worth waking for.
-    refused: bool,
     finished: bool,
 }
 
@@ -124,6 +132,16 @@ impl StreamEnd {
     /// The order itself when the ring is full: to be tried again after `woken`. Room is kept for `Clear` and
     /// `Finish`, which pass while audio and marks are refused.
     pub fn play(&mut self, order: Play) -> Result<(), Play> {
+        let order = match self.leave(order) {
+            Ok(()) => return Ok(()),
+            Err(order) => order,
+        };
+        self.shared.refused.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst); // either the core sees this, or we see the room it made
+        self.leave(order)
+    }
+
+    fn leave(&mut self, order: Play) -> Result<(), Play> {
         while self.spent().is_some() {}
         let audio = matches!(order, Play::Audio(_));
         let room = match order {
@@ -132,7 +150,6 @@ impl StreamEnd {
             Play::Clear { .. } | Play::Finish { .. } => true,
         };
         if !room {
-            self.refused = true;
             return Err(order);
         }
         let finish = matches!(order, Play::Finish { .. });
@@ -142,10 +159,7 @@ impl StreamEnd {
                 self.finished |= finish;
                 Ok(())
             }
-            Err(rtrb::PushError::Full(order)) => {
-                self.refused = true;
-                Err(order)
-            }
+            Err(rtrb::PushError::Full(order)) => Err(order),
         }
     }
 
@@ -167,6 +181,13 @@ impl StreamEnd {
         self.orders.is_abandoned()
     }
 
+    /// From now on this place is marked when the core left something or made room for a refused order, and `woken`
+    /// resolves no more. What was left before is to be looked at once.
+    pub fn knock_at(&mut self, knock: Knock) {
+        let _ = self.shared.knock.set(knock); // a stream moves once
+        fence(Ordering::SeqCst); // either the core sees it, or we see what the core left
+    }
+
     /// Resolves when the media core left something (audio, marks, digits) or made room for a refused order; at
     /// once if such is there already. May be dropped at any await.
     pub async fn woken(&mut self) {
@@ -174,7 +195,7 @@ impl StreamEnd {
             self.shared.bell.arm();
             if self.something() {
                 self.shared.bell.disarm();
-                self.refused = false;
+                self.shared.refused.store(false, Ordering::Relaxed);
                 return;
             }
             self.notify.notified().await;
@@ -182,7 +203,7 @@ impl StreamEnd {
     }
 
     fn something(&self) -> bool {
-        let room = self.refused
+        let room = self.shared.refused.load(Ordering::Relaxed)
             && self.orders.slots() > KEPT_FREE
             && self.away.saturating_sub(self.spent.slots()) < SPENT;
         !self.heard.is_empty() || !self.told.is_empty() || room
@@ -197,7 +218,9 @@ pub(super) struct CoreEnd {
     told: Producer<Told>,
     spent: Producer<Vec<i16>>,
     shared: Arc<Shared>,
-    wake: Wake,
+    task: Arc<Notify>,
+    /// Something was left since the session was last woken.
+    news: bool,
 }
 
 impl CoreEnd {
@@ -226,11 +249,13 @@ impl CoreEnd {
 
     /// Leaves heard samples; the number that found no room.
     pub(super) fn hear(&mut self, samples: &[i16]) -> usize {
+        self.news = true;
         self.heard.push_partial_slice(samples).1.len()
     }
 
     /// Leaves a mark or digit; false: no room.
     pub(super) fn tell(&mut self, told: Told) -> bool {
+        self.news = true;
         self.told.push(told).is_ok()
     }
 
@@ -245,9 +270,15 @@ impl CoreEnd {
         self.shared.taken.store(samples, Ordering::Release);
     }
 
-    /// The session's wake-up, if it sleeps; to be fired by the courier.
-    pub(super) fn wake(&self) -> Option<Wake> {
-        self.shared.bell.ring().then(|| self.wake.clone())
+    /// The session's wake-up, if there is something for it and it may not know: to be fired by the courier, or marked.
+    pub(super) fn wake(&mut self) -> Option<Wake> {
+        fence(Ordering::SeqCst); // what was left stands before the looks at who is to be told, and whether
+        let Some(knock) = self.shared.knock.get() else {
+            return self.shared.bell.ring().then(|| Wake::Task(Arc::clone(&self.task)));
+        };
+        let room =
+            self.shared.refused.load(Ordering::Relaxed) && self.shared.refused.swap(false, Ordering::AcqRel);
+        (std::mem::take(&mut self.news) || room).then(|| Wake::Place(knock.clone()))
     }
 }
 

@@ -21,6 +21,7 @@ use rtrb::{Consumer, Producer};
 use super::bell::Bell;
 use super::counts::{Published, Tally};
 use super::graph::{Graph, Spent};
+use super::ready::Ready;
 use super::ring::Wake;
 use super::socket::{Inbox, Poll, send};
 use super::tick::{Grid, Pause};
@@ -75,13 +76,67 @@ pub(super) struct Worker {
     pub(super) commands: Consumer<Order>,
     /// Rung by the courier.
     pub(super) inbound: Doorbell,
-    pub(super) left: Producer<Left>,
+    pub(super) left: Tray,
     /// Heard by the courier.
     pub(super) outbound: Doorbell,
     pub(super) poll: Poll,
     pub(super) published: Arc<Published>,
     pub(super) wait: Duration,
     pub(super) chance: Entropy,
+}
+
+/// Where a worker leaves things for others, who are woken once, at the end of a step.
+pub(super) struct Tray {
+    to_courier: Producer<Left>,
+    /// Something was put there in this step.
+    filled: bool,
+    /// The streams that were marked in this step, and whether any was: of one thread, mostly.
+    knocked: Option<Arc<Ready>>,
+    marked: bool,
+}
+
+impl Tray {
+    pub(super) fn new(to_courier: Producer<Left>) -> Self {
+        Self { to_courier, filled: false, knocked: None, marked: false }
+    }
+
+    fn is_full(&self) -> bool {
+        self.to_courier.is_full()
+    }
+
+    /// False: there is no room.
+    fn put(&mut self, left: Left) -> bool {
+        self.filled = true;
+        self.to_courier.push(left).is_ok()
+    }
+
+    /// A stream's thread is told at the end of the step; a task is woken by the courier.
+    fn wake(&mut self, wake: Wake) {
+        let Wake::Place(knock) = &wake else {
+            self.put(Left::Wake(wake)); // there is room
+            return;
+        };
+        knock.mark();
+        if !self.knocked.as_ref().is_some_and(|ready| Arc::ptr_eq(ready, knock.ready())) {
+            self.ring_streams();
+            self.knocked = Some(Arc::clone(knock.ready()));
+        }
+        self.marked = true;
+    }
+
+    /// The end of a step.
+    fn ring(&mut self, courier: &Doorbell) {
+        self.ring_streams();
+        if std::mem::take(&mut self.filled) {
+            courier.ring();
+        }
+    }
+
+    fn ring_streams(&mut self) {
+        if let (true, Some(ready)) = (std::mem::take(&mut self.marked), &self.knocked) {
+            ready.ring();
+        }
+    }
 }
 
 struct Call {
@@ -129,14 +184,12 @@ impl Worker {
             let busy = Instant::now().saturating_duration_since(now);
             core.tally.busy_ns += busy.as_nanos() as u64;
             core.tally.runs += 1;
-            if worked {
-                self.outbound.ring();
-            }
+            self.left.ring(&self.outbound);
             if now >= core.publish || core.due.is_none() {
                 core.publish(&self.published, now);
             }
             let over = core.stopping && core.calls.iter().all(Option::is_none);
-            if self.commands.is_abandoned() || over && self.left.push(Left::Stopped).is_ok() {
+            if self.commands.is_abandoned() || over && self.left.put(Left::Stopped) {
                 return self.outbound.ring();
             }
         }
@@ -239,7 +292,7 @@ impl Core {
             self.places.remove(&call.key);
             if let Some(call) = self.calls[at].take() {
                 self.tally.add(&call.graph.tally());
-                let _ = worker.left.push(Left::Graph(call.graph)); // there is room
+                worker.left.put(Left::Graph(call.graph)); // there is room
             }
         }
     }
@@ -321,16 +374,17 @@ fn guard(tally: &mut Tally, graph: &mut Graph, act: impl FnOnce(&mut Graph)) {
 }
 
 /// Leaves what a graph tells; false: the ring is full, the rest is to be left at the next step.
-fn leave(call: &mut Call, left: &mut Producer<Left>) -> bool {
+fn leave(call: &mut Call, left: &mut Tray) -> bool {
     let (key, graph) = (call.key, &mut call.graph);
     while !left.is_full() {
-        let next = graph
-            .event()
-            .map(|event| Left::Event(key, event))
-            .or_else(|| graph.wake().map(Left::Wake))
-            .or_else(|| graph.spent().map(Left::Spent));
+        if let Some(wake) = graph.wake() {
+            left.wake(wake);
+            continue;
+        }
+        let next =
+            graph.event().map(|event| Left::Event(key, event)).or_else(|| graph.spent().map(Left::Spent));
         let Some(next) = next else { return true };
-        let _ = left.push(next); // there is room
+        left.put(next); // there is room
     }
     false
 }
@@ -373,7 +427,8 @@ mod tests {
     fn what_finds_the_ring_full_is_left_at_the_next_step() {
         let mut call = call();
         call.graph.close_all();
-        let (mut left, mut courier) = rtrb::RingBuffer::new(1);
+        let (left, mut courier) = rtrb::RingBuffer::new(1);
+        let mut left = Tray::new(left);
         assert!(!leave(&mut call, &mut left), "an event, and a port to be freed");
         assert!(matches!(courier.pop(), Ok(Left::Event(PORT_CALL, Event::Closed(..)))));
         assert!(!leave(&mut call, &mut left), "full again: whether there is more is not known");

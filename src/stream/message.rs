@@ -44,6 +44,9 @@ pub fn start(out: &mut String, start: &Start, parameters: &[(String, String)], s
         member(out, "stream_name", &extras.stream_name);
         member(out, "custom_field", &extras.custom_field);
     }
+    if let Some(lost) = style.continues {
+        put(out, format_args!(r#","continues":"{lost}""#));
+    }
     out.push_str("}}");
 }
 
@@ -180,7 +183,7 @@ mod tests {
         call.rate = SampleRate::Hz24000;
         let format = started(&call, &[], &StartStyle::default())["start"]["media_format"].take();
         assert_eq!(format, json!({"encoding": "base64", "sample_rate": "24000", "bit_rate": "384kbps"}));
-        let raw = StartStyle { raw: true, extras: None };
+        let raw = StartStyle { raw: true, ..StartStyle::default() };
         let format = started(&call, &[], &raw)["start"]["media_format"].take();
         assert_eq!(format, json!({"encoding": "audio/x-raw", "sample_rate": "24000", "bit_rate": "16"}));
     }
@@ -207,7 +210,7 @@ mod tests {
             stream_name: "s\"".into(),
             custom_field: String::new(),
         };
-        let said = started(&of_call(), &[], &StartStyle { raw: false, extras: Some(extras) });
+        let said = started(&of_call(), &[], &StartStyle { extras: Some(extras), ..StartStyle::default() });
         assert_eq!(said["start"]["direction"], "inbound");
         assert_eq!(said["start"]["stream_name"], "s\"");
         assert_eq!(said["start"]["custom_field"], "");

@@ -8,7 +8,9 @@
 //!         media core)      io: dial, TLS, upgrade, socket ──► bot
 //! ```
 //!
-//! One task a stream. The session is a pure core: `connected`, `start`, `media`, `dtmf`, `mark`, `clear`, `stop`.
+//! While the bot is being reached a stream is a task; once it is up it has a seat in a lane, a thread beside each
+//! media core (`io::lane` says why). The session is a pure core: `connected`, `start`, `media`, `dtmf`, `mark`,
+//! `clear`, `stop`; `framing` is the one below it.
 //!
 //! What it deliberately does not know: SIP, RTP, what the call does next.
 
@@ -134,6 +136,40 @@ impl PlainWs {
     }
 }
 
+/// What one stream keeps to besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Unidirectional (agentstream.md section 14): neither keys nor marks are told, and nothing is heard of the peer.
+    pub one_way: bool,
+    /// Milliseconds a message: 20, 40, 60, 80 or 100.
+    pub frame_ms: u32,
+    /// How `start` is written.
+    pub style: StartStyle,
+    /// What the bot said is cleared when the caller begins to speak.
+    pub local_barge_in: bool,
+    /// Longest playing out after the bot closed.
+    pub drain_on_close: Duration,
+    /// Keys are told encrypted.
+    pub encrypt_dtmf: bool,
+    /// It begins as after `Command::Pause`.
+    pub paused: bool,
+}
+
+impl Settings {
+    /// A bidirectional stream as all are by this configuration.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            one_way: false,
+            frame_ms: config.frame_ms,
+            style: config.start_style.clone(),
+            local_barge_in: config.local_barge_in,
+            drain_on_close: config.drain_on_close,
+            encrypt_dtmf: false,
+            paused: false,
+        }
+    }
+}
+
 /// What `start` says of the call (agentstream.md section 5.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
@@ -160,14 +196,8 @@ pub struct StartStyle {
     pub raw: bool,
     /// `start_extras: true`.
     pub extras: Option<StartExtras>,
-}
-
-impl StartStyle {
-    /// Where this says nothing, what the other says.
-    #[must_use]
-    pub fn or(&self, other: &Self) -> Self {
-        Self { raw: self.raw || other.raw, extras: self.extras.clone().or_else(|| other.extras.clone()) }
-    }
+    /// The stream of a bot that was lost, which this one goes on for (`reconnect`).
+    pub continues: Option<StreamSid>,
 }
 
 /// What `start_extras` adds to `start`.
@@ -202,6 +232,10 @@ pub enum Command {
         /// How long it was held.
         held: Duration,
     },
+    /// Send no audio until `Resume`; its time goes on, so that the gap shows (`skip_ringing`).
+    Pause,
+    /// Send audio again.
+    Resume,
 }
 
 /// Why the call ends its stream.

@@ -21,6 +21,8 @@ enum Waiting {
     Media {
         sequence: u64,
         chunk: u64,
+        /// Milliseconds from the beginning of the stream.
+        timestamp: u64,
         kept: bool,
     },
     Dtmf {
@@ -69,6 +71,10 @@ pub(crate) struct Outbox {
     marks: usize,
     sequence: u64,
     chunk: u64,
+    /// Milliseconds from the beginning of the stream to the next frame.
+    timestamp: u64,
+    /// Frames are left out, and their time with them.
+    paused: bool,
     dropped: u64,
 }
 
@@ -88,6 +94,8 @@ impl Outbox {
             marks: 0,
             sequence: 1,
             chunk: 0,
+            timestamp: 0,
+            paused: false,
             dropped: 0,
         }
     }
@@ -101,6 +109,11 @@ impl Outbox {
         }
     }
 
+    /// From now on a frame that becomes whole is left out, or sent again.
+    pub(crate) fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
     /// The caller said something.
     pub(crate) fn heard(&mut self, samples: &[i16]) {
         self.samples.extend(samples);
@@ -110,6 +123,10 @@ impl Outbox {
             return;
         }
         for _ in self.frames..self.samples.len() / self.frame {
+            if self.paused {
+                self.leave_out();
+                continue;
+            }
             self.queue_frame(false);
             if self.live > self.most {
                 self.drop_oldest();
@@ -171,10 +188,10 @@ impl Outbox {
                 out.push_str(opening);
                 Sent::Start
             }
-            Waiting::Media { sequence, chunk, kept } => {
+            Waiting::Media { sequence, chunk, timestamp, kept } => {
                 self.live -= usize::from(!kept);
                 self.frames -= 1;
-                self.media_message(out, sequence, sid, chunk);
+                self.media_message(out, sequence, sid, (chunk, timestamp));
                 Sent::Media
             }
             Waiting::Dtmf { sequence, digit, held } => {
@@ -193,13 +210,13 @@ impl Outbox {
         })
     }
 
-    fn media_message(&mut self, out: &mut String, sequence: u64, sid: &str, chunk: u64) {
+    fn media_message(&mut self, out: &mut String, sequence: u64, sid: &str, (chunk, timestamp): (u64, u64)) {
         let mut pcm = [0; MAX_FRAME];
         let (pairs, _) = pcm.as_chunks_mut::<2>();
         for (pair, sample) in pairs.iter_mut().zip(self.samples.drain(..self.frame)) {
             *pair = sample.to_le_bytes();
         }
-        message::media(out, sequence, sid, chunk, (chunk - 1) * self.frame_ms, &pcm[..self.frame * 2]);
+        message::media(out, sequence, sid, chunk, timestamp, &pcm[..self.frame * 2]);
         // What a slow beginning or a slow bot took is given back.
         if self.waiting.is_empty() && self.samples.capacity() > 8 * self.frame {
             self.samples.shrink_to(2 * self.frame);
@@ -217,7 +234,16 @@ impl Outbox {
         self.chunk += 1;
         self.live += usize::from(!kept);
         self.frames += 1;
-        self.waiting.push_back(Waiting::Media { sequence, chunk: self.chunk, kept });
+        let timestamp = self.timestamp;
+        self.timestamp += self.frame_ms;
+        self.waiting.push_back(Waiting::Media { sequence, chunk: self.chunk, timestamp, kept });
+    }
+
+    /// The newest whole frame is nobody's; those that wait before it stay.
+    fn leave_out(&mut self) {
+        let at = self.frames * self.frame;
+        self.samples.drain(at..at + self.frame);
+        self.timestamp += self.frame_ms;
     }
 
     /// The oldest of the frames that count; those kept from before `start` stand before it.

@@ -21,7 +21,7 @@ use super::outbox::{Outbox, Sent};
 use super::outcome::{End, Verdict, Violation};
 use super::speech::Speech;
 use super::tally::Tally;
-use super::{BotUrl, Config, Event, Figures, Start, StartStyle, Stop, StreamError, message};
+use super::{BotUrl, Config, Event, Figures, Settings, Start, Stop, StreamError, message};
 use crate::media::{Play, Reached, Told};
 use crate::units::Digit;
 
@@ -92,6 +92,8 @@ pub enum Input<'a> {
         /// How long it was held.
         held: Duration,
     },
+    /// The caller's audio is sent again, or not any more until then.
+    Pause(bool),
     /// The call ends the stream.
     Stop(Stop),
     /// The time of `poll_timeout` has come.
@@ -143,10 +145,15 @@ pub struct Session {
     /// The key that was told last, by whom and when.
     key: Option<(Digit, Teller, Instant)>,
     nonsense: Window,
+    /// The bot said something since the last clear.
+    said: bool,
     controls: Bucket,
-    others: Bucket,
     /// Listens for a caller who begins to speak.
     barge: Option<Barge>,
+    /// Only the caller is carried: the peer is not listened to.
+    one_way: bool,
+    /// Longest playing out after the bot closed.
+    drain_on_close: Duration,
     timers: Timers,
     /// The end, once it is decided, and how long the stream had lasted.
     verdict: Option<(Verdict, Duration)>,
@@ -179,30 +186,33 @@ impl Session {
         config: Arc<Config>,
         mut start: Start,
         url: &BotUrl,
-        frame_ms: u32,
-        style: &StartStyle,
+        settings: &Settings,
         now: Instant,
     ) -> Self {
         start.rate = url.rate();
         let mut opening = String::new();
-        message::start(&mut opening, &start, url.parameters(), &style.or(&config.start_style));
+        message::start(&mut opening, &start, url.parameters(), &settings.style);
         let figures = Figures { sample_rate: start.rate.hz(), ..Figures::default() };
         let timers =
             Timers { began: None, ping: now, ping_due: false, heard: now, stuck: None, incomplete: None };
+        let mut outbox = Outbox::new(start.rate, settings.frame_ms, config.send_queue);
+        outbox.pause(settings.paused);
         Self {
             sid: start.stream_sid.to_string(),
             opening,
             url: url.to_string(),
             state: State::Connecting,
-            outbox: Outbox::new(start.rate, frame_ms, config.send_queue),
+            outbox,
             speech: Speech::new(start.rate, config.max_queue),
             marks: Marks::new(),
             keys: Vec::new(),
             key: None,
+            said: false,
             nonsense: Window::new(200, Duration::from_secs(10)),
             controls: Bucket::new(100, 100),
-            others: Bucket::new(400, 200),
-            barge: config.local_barge_in.then(|| Barge::new(start.rate)),
+            barge: settings.local_barge_in.then(|| Barge::new(start.rate)),
+            one_way: settings.one_way,
+            drain_on_close: settings.drain_on_close,
             timers,
             verdict: None,
             told: false,
@@ -232,6 +242,7 @@ impl Session {
             Input::Heard(_) => {}
             Input::Told(told) => self.told(now, told),
             Input::Key { digit, held } => self.key(now, Teller::Signalling, digit, held),
+            Input::Pause(paused) => self.outbox.pause(paused),
             Input::Stop(stop) => self.stop(now, stop),
             Input::Timeout => self.timeout(now),
             Input::Progress => self.timers.stuck = self.timers.stuck.map(|_| now),
@@ -379,7 +390,7 @@ impl Session {
         let again = |&(last, teller, at): &(Digit, Teller, Instant)| {
             last == digit && teller != by && now.saturating_duration_since(at) <= TWICE_TOLD
         };
-        if self.key.take_if(|key| again(key)).is_some() {
+        if self.one_way || self.key.take_if(|key| again(key)).is_some() {
             return;
         }
         self.key = Some((digit, by, now));

@@ -75,7 +75,7 @@ fn a_caller_who_is_quiet_or_whose_line_hums_silences_nobody() {
 fn start_is_written_as_all_bots_want_it() {
     let mut setup = Setup::url("ws://10.0.0.9/?sample-rate=16000");
     let extras = StartExtras { direction: "inbound".to_owned(), ..StartExtras::default() };
-    setup.stream.start_style = StartStyle { raw: true, extras: Some(extras) };
+    setup.stream.start_style = StartStyle { raw: true, extras: Some(extras), continues: None };
     let mut world = World::new(setup);
     world.call();
     world.run(ms(100));

@@ -130,7 +130,6 @@ fn a_storm_of_clears_harms_nobody() {
     let stood = world.callers[0].ear.line().len();
     world.run(ms(900));
     assert!(is_silent(&world.callers[0].ear.line()[stood..]));
-    assert_eq!(drops(&mut world, Drop::Rate), 600);
     world.bot().say(&words(18, 1000));
     world.bot().clear(); // it counts again
     let said = words(19, 1000);
@@ -138,7 +137,7 @@ fn a_storm_of_clears_harms_nobody() {
     world.run(secs(2));
     let stream = hang_up(&mut world);
     assert!(sound(&world.callers[0].ear.line()[stood..]) == companded(G711::Mu, &said));
-    assert_eq!(stream["messages"]["ignored"], 600);
+    assert_eq!(stream["messages"]["ignored"], 0, "none is dropped: each may be the caller's interruption");
 }
 
 #[test]

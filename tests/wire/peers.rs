@@ -1,4 +1,4 @@
-//! The daemon among programs that are not ours: sipp on either side, baresip, Kamailio with rtpengine.
+//! The daemon among programs that are not ours: sipp on either side, baresip, Kamailio with rtpengine, pipecat.
 //!
 //! Tests run beside one another, each with a daemon and ports of its own; that nothing is left in descriptors
 //! and threads is looked at where one test runs at a time (`main.rs`).
@@ -10,9 +10,11 @@ mod answers;
 mod baresip;
 mod digest;
 mod ear;
+mod examples;
 mod kamailio;
 #[allow(dead_code)] // each of the two binaries uses its part
 mod kit;
+mod pipecat;
 mod ports;
 mod programs;
 #[allow(dead_code)]

@@ -18,6 +18,11 @@ pub(crate) fn four_free(ip: IpAddr) -> u16 {
     found(ip, 4, 4)
 }
 
+/// The first of so many free ports in a row, a power of two.
+pub(crate) fn block(ip: IpAddr, count: u16) -> u16 {
+    found(ip, count, count)
+}
+
 /// The first of so many free ports, on a multiple of `step`, below those the system takes by itself.
 fn found(ip: IpAddr, count: u16, step: u16) -> u16 {
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,7 +10,7 @@ use streamkit::media::StreamEnd;
 use streamkit::stream::connect::{Attempts, Failure};
 use streamkit::stream::session::{Input, Transmit};
 use streamkit::stream::tally::Drop;
-use streamkit::stream::{self, BotUrl, Command, Session, StartStyle};
+use streamkit::stream::{self, BotUrl, Command, Session};
 
 use super::bot::Door;
 use super::clock::{Frame, Lane, Parcel, Post, Teller};
@@ -23,7 +23,7 @@ const LEAVE: Duration = Duration::from_secs(10);
 pub(crate) struct Bridge {
     pub(crate) key: CallKey,
     pub(crate) index: usize,
-    sid: StreamSid,
+    pub(crate) sid: StreamSid,
     url: BotUrl,
     config: Arc<stream::Config>,
     session: Session,
@@ -58,9 +58,9 @@ impl Bridge {
         doors: Vec<Door>,
         delay: Duration,
     ) -> Self {
-        let Opening { url, start, end, permit } = opening;
+        let Opening { url, start, settings, end, permit, .. } = opening;
         let sid = start.stream_sid;
-        let session = Session::new(config.clone(), start, &url, config.frame_ms, &StartStyle::default(), now);
+        let session = Session::new(config.clone(), start, &url, &settings, now);
         let dial = Some(Dial { attempts: Attempts::new(&config, now), doors, next: Next::Begin(now) });
         Self {
             key,
@@ -97,6 +97,8 @@ impl Bridge {
     pub(crate) fn obey(&mut self, now: Instant, command: Command) {
         let input = match command {
             Command::Key { digit, held } => Input::Key { digit, held },
+            Command::Pause => Input::Pause(true),
+            Command::Resume => Input::Pause(false),
             Command::Stop(stop) => {
                 if let Some(dial) = self.dial.take() {
                     self.session.attempted(dial.attempts.made());

@@ -223,9 +223,9 @@ impl Kit {
                             Bridge::new(post.now, self.opened, key, *opening, config, doors, self.ws_delay);
                         self.bridges.insert(self.opened, bridge);
                     }
-                    Output::Stream(command) => {
-                        let of = |bridge: &&Bridge| bridge.key == key;
-                        if let Some(index) = self.bridges.values().rev().find(of).map(|bridge| bridge.index) {
+                    Output::Stream(sid, command) => {
+                        let of = |bridge: &&Bridge| bridge.sid == sid;
+                        if let Some(index) = self.bridges.values().find(of).map(|bridge| bridge.index) {
                             post.inside(Lane::Stream(index), Parcel::Stream(index, command));
                         }
                     }

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use streamkit::call::admission::Limits;
 use streamkit::call::{self, Request};
+use streamkit::flow::Reconnect;
 use streamkit::ids::Entropy;
 use streamkit::route::{Route, Table, Target};
 use streamkit::sip::Load;
@@ -50,6 +51,7 @@ pub(crate) struct Setup {
     pub(crate) routes: Vec<Route>,
     pub(crate) limits: Limits,
     pub(crate) stream: stream::Config,
+    pub(crate) reconnect: Reconnect,
     pub(crate) paths: Paths,
     /// How the doors of bots answer, attempt after attempt; the last one for ever.
     pub(crate) doors: Vec<Door>,
@@ -71,6 +73,7 @@ impl Default for Setup {
             routes: vec![to_bots(&["ws://10.0.0.9:8080/bot"])],
             limits: Limits::default(),
             stream: stream::Config::default(),
+            reconnect: Reconnect::No,
             paths: Paths::default(),
             doors: vec![Door::Opens(ms(50))],
             houses: Vec::new(),
@@ -110,6 +113,7 @@ impl Setup {
             routes: Table { routes: self.routes.clone() },
             advertise: Vec::new(),
             stream: Arc::new(self.stream.clone()),
+            reconnect: self.reconnect,
             limits: self.limits.clone(),
         }
     }

@@ -1,9 +1,11 @@
 //! The kinds of step, joined by an enum; one file each, with the same two functions: `enter` and `tell`.
 
 mod hangup;
+mod stream;
 mod voicebot;
 
 pub use hangup::Hangup;
+pub use stream::Stream;
 pub use voicebot::Voicebot;
 
 use super::{AnswerMode, Fact, Verbs};
@@ -13,6 +15,8 @@ use super::{AnswerMode, Fact, Verbs};
 pub enum Applet {
     /// A bidirectional stream, and waiting for its end.
     Voicebot(Voicebot),
+    /// Unidirectional streams beside the call.
+    Stream(Stream),
     /// The end of the call.
     Hangup(Hangup),
     /// Nothing, at once.
@@ -27,8 +31,10 @@ pub struct Scene {
     pub answer: AnswerMode,
     /// Whether the leg is answered.
     pub answered: bool,
-    /// Bots of this step that could not be had.
+    /// Bots of this step that could not be had or were lost.
     pub failed: usize,
+    /// One of them was lost.
+    pub lost: bool,
 }
 
 /// Whether an applet has more to do.
@@ -44,6 +50,7 @@ impl Applet {
     pub(crate) fn enter(&self, scene: Scene, verbs: &mut Verbs) -> Next {
         match self {
             Self::Voicebot(voicebot) => voicebot.enter(scene, verbs),
+            Self::Stream(stream) => stream.enter(scene, verbs),
             Self::Hangup(hangup) => hangup.enter(scene, verbs),
             #[cfg(test)]
             Self::Pass => Next::Leave,
@@ -53,9 +60,21 @@ impl Applet {
     pub(crate) fn tell(&self, scene: Scene, fact: Fact, verbs: &mut Verbs) -> Next {
         match self {
             Self::Voicebot(voicebot) => voicebot.tell(scene, fact, verbs),
+            Self::Stream(stream) => stream.tell(scene, fact, verbs),
             Self::Hangup(hangup) => hangup.tell(scene, fact, verbs),
             #[cfg(test)]
             Self::Pass => Next::Leave,
+        }
+    }
+
+    /// Addresses it leads to, as configured.
+    pub fn urls(&self) -> &[String] {
+        match self {
+            Self::Voicebot(voicebot) => &voicebot.urls,
+            Self::Stream(Stream::Start { url, .. }) => std::slice::from_ref(url),
+            Self::Stream(Stream::Stop) | Self::Hangup(_) => &[],
+            #[cfg(test)]
+            Self::Pass => &[],
         }
     }
 }

@@ -273,7 +273,7 @@ mod tests {
             let store = Store::new(Duration::from_millis(max));
             assert_eq!((store.window(), store.octets.len()), (window, octets), "{max} ms");
         }
-        let all = std::mem::size_of::<crate::rtp::JitterBuffer>() + 64 * std::mem::size_of::<Slot>() + 4160;
+        let all = size_of::<crate::rtp::JitterBuffer>() + 64 * size_of::<Slot>() + 4160;
         assert!(all <= 6 * 1024, "{all} octets a call");
     }
 

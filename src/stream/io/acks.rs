@@ -3,11 +3,11 @@
 //! `TCP_USER_TIMEOUT` alone would do, were it not that it also ends a connection whose peer answers but does not
 //! read: such a bot has longer (agentstream.md section 7.4).
 
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::getsockopt;
 use nix::{getsockopt_impl, libc, sockopt_impl}; // the macro names the other two
-use tokio::net::TcpStream;
 
 sockopt_impl!(
     /// What the kernel knows of a connection.

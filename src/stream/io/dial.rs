@@ -11,12 +11,10 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::{sleep, sleep_until, timeout_at};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::line::{Carrier, Line};
+use super::carrier::Carrier;
 use super::tls::Connector;
 use super::{clock, words};
 use crate::stream::connect::{Attempts, Deadlines, Failure};
@@ -40,9 +38,16 @@ pub(super) struct Dial<'a> {
     pub(super) egress: &'a Egress,
 }
 
+/// A bot that is reached.
+pub(super) struct Upgraded {
+    pub(super) carrier: Carrier,
+    /// Octets that came behind its answer.
+    pub(super) early: Vec<u8>,
+}
+
 impl Dial<'_> {
     /// All attempts; the last failure if none succeeds.
-    pub(super) async fn run(&self, attempts: &mut Attempts) -> Result<WebSocketStream<Line>, Failure> {
+    pub(super) async fn run(&self, attempts: &mut Attempts) -> Result<Upgraded, Failure> {
         loop {
             let deadlines = attempts.begin(clock());
             let failure = match self.attempt(deadlines).await {
@@ -57,7 +62,7 @@ impl Dial<'_> {
         }
     }
 
-    async fn attempt(&self, deadlines: Deadlines) -> Result<WebSocketStream<Line>, Failure> {
+    async fn attempt(&self, deadlines: Deadlines) -> Result<Upgraded, Failure> {
         let within = Within { budget: self.config.connect_timeout, answer: deadlines.answer };
         let setup = deadlines.setup;
         let addresses = within.time(setup, Failure::LookupTimeout, self.addresses()).await?;
@@ -104,7 +109,7 @@ impl Dial<'_> {
         }
     }
 
-    async fn upgrade(&self, mut carrier: Carrier) -> Result<WebSocketStream<Line>, Failure> {
+    async fn upgrade(&self, mut carrier: Carrier) -> Result<Upgraded, Failure> {
         let broken = |error: io::Error| Failure::Handshake(words(&error));
         let key = generate_key();
         let request = upgrade::request(self.url, &self.config.user_agent, &key);
@@ -118,21 +123,10 @@ impl Dial<'_> {
             }
             if let Answer::Switched(end) = upgrade::answer(&answer, &accept)? {
                 let early = answer.split_off(end);
-                let line = Line::new(carrier, &early);
-                let config = Some(websocket(self.config));
-                return Ok(WebSocketStream::from_partially_read(line, early, Role::Client, config).await);
+                return Ok(Upgraded { carrier, early });
             }
         }
     }
-}
-
-/// Small buffers, one write a message.
-fn websocket(config: &Config) -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(8 * 1024)
-        .write_buffer_size(0)
-        .max_message_size(Some(config.max_message_bytes))
-        .max_frame_size(Some(config.max_message_bytes))
 }
 
 /// The deadline of a step, and that of all steps, which is another failure.

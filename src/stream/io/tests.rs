@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use rustls::pki_types::PrivateKeyDer;
@@ -19,7 +20,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 };
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
-use tokio_tungstenite::{accept_async, accept_hdr_async};
+use tokio_tungstenite::{WebSocketStream, accept_async, accept_hdr_async};
 
 use super::*;
 use crate::ids::{CallSid, Entropy, StreamSid};
@@ -37,6 +38,7 @@ struct Kept {
     heard: VecDeque<i16>,
     told: VecDeque<Told>,
     orders: Vec<Play>,
+    knock: Option<Knock>,
 }
 
 impl Desk {
@@ -46,7 +48,12 @@ impl Desk {
 
     fn say(&self, samples: &[i16]) {
         self.with(|kept| kept.heard.extend(samples));
+        self.wake();
+    }
+
+    fn wake(&self) {
         self.0.1.notify_one();
+        self.with(|kept| kept.knock.iter().for_each(Knock::now));
     }
 
     fn unheard(&self) -> usize {
@@ -74,7 +81,7 @@ impl Audio for Desk {
             }
             kept.orders.push(order);
         });
-        self.0.1.notify_one();
+        self.wake();
         Ok(())
     }
 
@@ -86,6 +93,10 @@ impl Audio for Desk {
         while self.with(|kept| kept.heard.is_empty() && kept.told.is_empty()) {
             self.0.1.notified().await;
         }
+    }
+
+    fn knock_at(&mut self, knock: Knock) {
+        self.with(|kept| kept.knock = Some(knock));
     }
 }
 
@@ -118,14 +129,15 @@ fn open(url: &str, config: Config, connector: Connector, egress: Egress) -> Runn
         rate: SampleRate::Hz8000,
     };
     let desk = Desk::default();
+    let settings = Settings::of(&config);
     let open = Open {
         config: Arc::new(config),
         url: BotUrl::parse(url).expect("a URL"),
         start,
-        style: StartStyle::default(),
-        frame_ms: 20,
+        settings,
         end: desk.clone(),
         connector: Arc::new(connector),
+        lane: Lane::start(0).expect("a thread"),
         egress,
         trace: None,
     };

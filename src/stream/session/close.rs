@@ -60,7 +60,7 @@ impl Session {
         self.figures.played_ms = self.ms(self.speech.played());
         self.figures.cleared_ms = self.ms(self.speech.cleared());
         match verdict.plays_out {
-            true => verdict.plays_out = self.speech.finish(self.config.drain_on_close),
+            true => verdict.plays_out = self.speech.finish(self.drain_on_close),
             false => self.speech.clear(None),
         }
         let lasted = self.timers.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));

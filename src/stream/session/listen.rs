@@ -17,6 +17,10 @@ impl Session {
         if text.len() > self.config.max_message_bytes {
             return self.violation(now, Violation::new(1009, "message too big"));
         }
+        if self.one_way {
+            self.figures.ignored += 1;
+            return self.tally.heard(Heard::Other); // whatever it says (agentstream.md section 14)
+        }
         let Some(read) = parse::read(text) else { return self.nonsense(now) };
         if read.stream.is_some_and(|stream| stream != self.sid) {
             self.tally.dropped(Drop::WrongStream, 1);
@@ -38,10 +42,7 @@ impl Session {
             }
             FromBot::Clear => {
                 self.tally.heard(Heard::Clear);
-                match self.others.take(now) {
-                    true => self.clear(now),
-                    false => self.pass_over(Drop::Rate),
-                }
+                self.clear(now);
             }
             FromBot::Stop => {
                 self.tally.heard(Heard::Stop);
@@ -56,7 +57,10 @@ impl Session {
     pub(super) fn binary(&mut self, now: Instant) {
         if self.heard_of(now) {
             self.figures.messages_in += 1;
-            self.nonsense(now);
+            match self.one_way {
+                true => self.figures.ignored += 1,
+                false => self.nonsense(now),
+            }
         }
     }
 
@@ -80,6 +84,7 @@ impl Session {
     }
 
     fn audio(&mut self, now: Instant, payload: &str) {
+        self.said = true;
         let Ok(taken) = self.speech.audio(now, payload) else {
             self.tally.dropped(Drop::BadPayload, 1);
             return self.nonsense_of(now);
@@ -101,13 +106,17 @@ impl Session {
         if self.marks.len() + self.outbox.marks() >= self.config.max_pending_marks {
             return self.tally.dropped(Drop::TooManyMarks, 1);
         }
-        self.figures.marks_received += 1;
+        (self.said, self.figures.marks_received) = (true, self.figures.marks_received + 1);
         let number = self.marks.accept(name, self.speech.queued() > 0);
         self.speech.mark(number);
     }
 
     /// Nothing of what waits is to be heard: the bot says so, or its caller speaks.
+    /// No clear is dropped for its rate: one with nothing new before it costs nothing.
     pub(super) fn clear(&mut self, now: Instant) {
+        if !std::mem::take(&mut self.said) {
+            return;
+        }
         self.speech.clear(Some(now));
         self.marks.clear();
     }

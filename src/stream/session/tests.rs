@@ -38,7 +38,8 @@ impl World {
             rate: SampleRate::Hz8000,
         };
         let url = BotUrl::parse(url).expect("a URL");
-        let session = Session::new(Arc::new(config), start, &url, frame_ms, &StartStyle::default(), now);
+        let settings = Settings { frame_ms, ..Settings::of(&config) };
+        let session = Session::new(Arc::new(config), start, &url, &settings, now);
         Self { now, session, said: vec![], orders: vec![], events: vec![], blocked: false }
     }
 

@@ -1,0 +1,187 @@
+//! A stream is opened: the flow's wish becomes a session and a port, or an outcome that says why not.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::admission::{Full, StreamPermit};
+use super::breaker::Address;
+use super::record::Finished;
+use super::stage::{MAX_FORKS, Role, Stream};
+use super::{Call, Opening, Output};
+use crate::flow::{Fact, StreamSettings};
+use crate::ids::StreamSid;
+use crate::media::{self, StreamSpec};
+use crate::stream::{
+    self, BotUrl, DisconnectedBy, Disposition, Egress, Figures, Outcome, StartExtras, StartStyle, Status,
+    StreamError,
+};
+
+/// A stream the flow wants.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    /// The bot: `ws://` or `wss://`, user info included.
+    pub(super) url: String,
+    /// Where the URL came from.
+    pub(super) egress: Egress,
+    /// What is particular to it.
+    pub(super) settings: Arc<StreamSettings>,
+    /// Another bot follows if this one cannot be had: it is passed over while its breaker is open.
+    pub(super) last: bool,
+    /// It goes on for the bot that was lost.
+    pub(super) continues: bool,
+}
+
+impl Call {
+    /// Opens a stream.
+    pub(super) fn open_stream(&mut self, now: Instant, wanted: &Wanted) {
+        let role = match wanted.settings.fork {
+            Some(track) => Role::Fork { track, skip_ringing: wanted.settings.skip_ringing },
+            None => Role::Bot,
+        };
+        let (sid, number) = (StreamSid::fresh(&mut self.entropy), self.stage.number());
+        let none = |call: &mut Self, sid, disposition, error| {
+            call.no_stream(now, (number, role), failed(sid, disposition, error));
+        };
+        if role == Role::Bot {
+            // the one before is over: its port may still be closing
+            let before = self.stage.streams.extract_if(.., |stream| stream.role == Role::Bot);
+            self.record.finished.extend(before.filter_map(Stream::finished));
+        }
+        let url = match BotUrl::parse(&wanted.url) {
+            Ok(url) => url,
+            Err(error) => return none(self, Some(sid), Disposition::BadUrl, error),
+        };
+        let permit = match self.place(role) {
+            Ok(permit) => permit,
+            Err(full) => {
+                let cause = full.map_or("too_many_forks", Full::cause);
+                tracing::info!(call = %self.sid, account = %self.account, cause, "stream throttled");
+                return none(self, None, Disposition::Throttled, StreamError::Throttled);
+            }
+        };
+        let address = Address::of(&url);
+        if !self.admission.breakers().admits(now, &self.config.stream, &address) && !wanted.last {
+            tracing::info!(call = %self.sid, bot = %address, cause = "breaker_open", "bot passed over");
+            return self.tell(now, Fact::StreamFailed);
+        }
+        self.set_up(wanted, (sid, number, role), address, url, permit);
+    }
+
+    /// A place among the streams: the one the call's bots share, or a fork's own.
+    fn place(&mut self, role: Role) -> Result<Arc<StreamPermit>, Option<Full>> {
+        if role != Role::Bot {
+            if self.stage.forks() >= MAX_FORKS {
+                return Err(None);
+            }
+            return self.admission.stream(&self.account).map(Arc::new).map_err(Some);
+        }
+        let place = match self.stage.place.take() {
+            Some(place) => place,
+            None => Arc::new(self.admission.stream(&self.account).map_err(Some)?),
+        };
+        self.stage.place = Some(Arc::clone(&place));
+        Ok(place)
+    }
+
+    fn set_up(
+        &mut self,
+        wanted: &Wanted,
+        (sid, number, role): (StreamSid, u32, Role),
+        address: Address,
+        url: BotUrl,
+        permit: Arc<StreamPermit>,
+    ) {
+        let prebuffer = self.config.stream.playout_prebuffer;
+        let (port, end) = media::pair(StreamSpec { rate: url.rate(), prebuffer });
+        let start = stream::Start {
+            stream_sid: sid,
+            call_sid: self.sid,
+            account_sid: self.account.clone(),
+            from: self.parties.from.clone(),
+            to: self.parties.to.clone(),
+            custom_parameters: self.parties.custom.clone(),
+            rate: url.rate(),
+        };
+        let continues = self.stage.lost.filter(|_| wanted.continues);
+        let settings = self.settings(&wanted.settings, continues);
+        let id = self.free_port();
+        self.stage.streams.push(Stream {
+            sid,
+            id,
+            role,
+            number,
+            address,
+            drain_on_close: settings.drain_on_close,
+            port: Some(port),
+            open: false,
+            outcome: None,
+            counts: None,
+            closing: false,
+            drained: false,
+        });
+        let egress = wanted.egress.clone();
+        self.outputs.push_back(Output::OpenStream(Box::new(Opening {
+            url,
+            egress,
+            start,
+            settings,
+            end,
+            permit,
+        })));
+        if self.leg.is_answered() {
+            self.raise(sid); // what the caller says meanwhile is kept for the bot
+        }
+    }
+
+    /// What the step sets, and for the rest what holds for all streams.
+    fn settings(&self, wanted: &StreamSettings, continues: Option<StreamSid>) -> stream::Settings {
+        let all = stream::Settings::of(&self.config.stream);
+        let extras = match wanted.start_extras {
+            Some(true) => Some(StartExtras {
+                direction: "inbound".to_owned(),
+                stream_name: wanted.name.clone(),
+                ..StartExtras::default()
+            }),
+            Some(false) => None,
+            None => all.style.extras,
+        };
+        stream::Settings {
+            one_way: wanted.fork.is_some(),
+            frame_ms: wanted.frame_ms.unwrap_or(all.frame_ms),
+            style: StartStyle { raw: wanted.raw_media_format.unwrap_or(all.style.raw), extras, continues },
+            local_barge_in: wanted.local_barge_in.unwrap_or(all.local_barge_in) && wanted.fork.is_none(),
+            drain_on_close: wanted.drain_on_close.unwrap_or(all.drain_on_close),
+            encrypt_dtmf: wanted.encrypt_dtmf,
+            paused: wanted.skip_ringing && !self.leg.is_answered(),
+        }
+    }
+
+    /// A stream that never was: into the record, and to the flow if it was the bot's.
+    pub(super) fn no_stream(&mut self, now: Instant, (number, role): (u32, Role), outcome: Outcome) {
+        let track = match role {
+            Role::Bot => None,
+            Role::Fork { track, .. } => Some(track),
+        };
+        let over = Finished { number, track, outcome: outcome.clone(), port: None, counts: None };
+        self.record.finished.push(over);
+        if role == Role::Bot {
+            self.stage.last = Some(outcome);
+            self.tell_end(now);
+        }
+    }
+}
+
+/// The outcome of a stream that never came up, or whose task failed.
+pub(super) fn failed(stream_sid: Option<StreamSid>, disposition: Disposition, error: StreamError) -> Outcome {
+    Outcome {
+        stream_sid,
+        url: None,
+        status: Status::Failed,
+        disconnected_by: DisconnectedBy::NotApplicable,
+        disposition,
+        error: Some(error),
+        duration: Duration::ZERO,
+        playing_out: false,
+        figures: Figures::default(),
+    }
+}

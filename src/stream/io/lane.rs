@@ -1,0 +1,312 @@
+//! The thread that carries the streams that are up, beside each media core.
+//!
+//! ```text
+//!   ┌─► sleep ─► the marked: caller's audio out ─► sockets that have something: bot's messages in ─► those due ─┐
+//!   └───────────────────────────────────────────────────────────────────────────────────────────────────────────┘
+//!       woken by: the media core, once, at the end of a step that left something; a command; else after 1 ms,
+//!       and when few streams are up, by their sockets themselves
+//! ```
+//!
+//! A stream is not a task. Its cost is not its work but being woken for it: fifty frames out and fifty in a second,
+//! each of which an async runtime turns into a wake-up of its own, by way of a queue, a waker and its poller. Here one
+//! wake-up serves all streams, in which all have their turn: what the media core left is written at once, and what
+//! came from bots is looked for once a step. Reaching the bot (names, TCP, TLS, upgrade) is rare and is full of
+//! waiting, so it stays a task; a stream comes here when it is up and stays to its end.
+//!
+//! A turn is bounded: a bot that floods has its share of each round, one that does not read costs nothing.
+#![allow(clippy::disallowed_methods)] // a thread of its own
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use super::clock;
+use super::seat::{Desk, Guest, Seat, Turn};
+use crate::ids::Entropy;
+use crate::media::ready::PLACES;
+use crate::media::{Knock, Ready};
+
+/// Sockets told at once; more are told at the next look.
+const READY: usize = 256;
+/// Streams that wait to be seated.
+const ARRIVALS: usize = 1024;
+/// How soon a full lane is tried again.
+const RETRY: Duration = Duration::from_millis(1);
+/// The place of the door: who comes, and that nobody will come any more.
+const DOOR: u32 = 0;
+/// Token of the bell.
+const BELL: u64 = u64::MAX;
+/// One step: sockets are looked at no more often while there is something to do in each.
+const STEP: Duration = Duration::from_millis(1);
+
+/// The lanes, one beside each media core. Clones are the same ones; they end when the last clone is gone and no
+/// stream is up.
+#[derive(Clone)]
+pub struct Lanes(Arc<[Lane]>);
+
+impl Lanes {
+    /// Starts so many, at least one.
+    ///
+    /// # Errors
+    /// When the system refuses a thread or a descriptor (reliability R-114).
+    pub fn start(count: usize) -> io::Result<Self> {
+        (0..count.max(1)).map(Lane::start).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// The one beside a media core, counted as `media::Lane::number` does.
+    pub fn beside(&self, number: usize) -> Lane {
+        self.0[number % self.0.len()].clone()
+    }
+}
+
+/// The way to one lane.
+#[derive(Clone)]
+pub struct Lane(Arc<Handle>);
+
+struct Handle {
+    arrivals: Option<SyncSender<Box<Guest>>>,
+    ready: Arc<Ready>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.arrivals = None; // seen by the lane once it is awake
+        self.ready.mark(DOOR);
+        self.ready.ring();
+    }
+}
+
+impl Lane {
+    /// Starts its thread, `stream-N`.
+    ///
+    /// # Errors
+    /// As `Lanes::start`.
+    pub fn start(number: usize) -> io::Result<Self> {
+        let ready = Arc::new(Ready::new()?);
+        let (arrivals, door) = sync_channel(ARRIVALS);
+        let floor = Floor::new(Arc::clone(&ready), door)?;
+        thread::Builder::new().name(format!("stream-{number}")).spawn(move || floor.run())?;
+        Ok(Self(Arc::new(Handle { arrivals: Some(arrivals), ready })))
+    }
+
+    /// Sends a stream to its seat; waits while too many are on their way.
+    pub(super) async fn seat(&self, guest: Guest) {
+        let mut guest = Box::new(guest);
+        let Some(arrivals) = &self.0.arrivals else { return };
+        while let Err(refused) = arrivals.try_send(guest) {
+            match refused {
+                TrySendError::Full(back) => guest = back,
+                TrySendError::Disconnected(_) => return, // its thread is no more: the guest learns it by being dropped
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+        self.0.ready.mark(DOOR);
+        self.0.ready.ring();
+    }
+}
+
+/// A seat that is taken, and when the heap has it next.
+struct Place {
+    seat: Seat,
+    scheduled: Option<Instant>,
+    /// It is watched for room to write.
+    blocked: bool,
+}
+
+/// The streams of one lane.
+struct Floor {
+    ready: Arc<Ready>,
+    door: Receiver<Box<Guest>>,
+    /// Nobody will come any more.
+    shut: bool,
+    /// Wakes for the bell and nothing else.
+    bell: Epoll,
+    /// The bell and all sockets.
+    sockets: Epoll,
+    /// By place; the door's is never taken.
+    places: Vec<Option<Box<Place>>>,
+    free: BinaryHeap<Reverse<u32>>,
+    due: BinaryHeap<Reverse<(Instant, u32)>>,
+    desk: Desk,
+    /// A socket had more than its share.
+    more: bool,
+    /// The last round that had work, and whether the one before was a step ago at most.
+    last: Instant,
+    dense: bool,
+}
+
+impl Floor {
+    fn new(ready: Arc<Ready>, door: Receiver<Box<Guest>>) -> io::Result<Self> {
+        let epoll = || Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC);
+        let (bell, sockets) = (epoll()?, epoll()?);
+        for epoll in [&bell, &sockets] {
+            epoll.add(ready.fd(), EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, BELL))?;
+        }
+        Ok(Self {
+            ready,
+            door,
+            shut: false,
+            bell,
+            sockets,
+            places: vec![None],
+            free: BinaryHeap::new(),
+            due: BinaryHeap::new(),
+            desk: Desk::new(Entropy::from_os()),
+            more: false,
+            last: clock(),
+            dense: false,
+        })
+    }
+
+    fn run(mut self) {
+        let mut marked = Vec::with_capacity(READY);
+        let mut events = [EpollEvent::empty(); READY];
+        while !(self.shut && self.places.iter().all(Option::is_none)) {
+            self.pass_time(&mut events);
+            let now = clock();
+            let mut worked = false;
+            self.ready.sweep(|place| marked.push(place));
+            for place in marked.drain(..) {
+                worked = true;
+                match place {
+                    DOOR => self.let_in(now),
+                    place => self.turn(now, place, false),
+                }
+            }
+            self.more = false;
+            let found = self.sockets.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+            for event in events.iter().take(found).filter(|event| event.data() != BELL) {
+                worked = true;
+                let readable = event.events() != EpollFlags::EPOLLOUT;
+                self.turn(now, event.data() as u32, readable);
+            }
+            self.more |= found == READY;
+            worked |= self.run_due(now);
+            if worked {
+                self.dense = now.saturating_duration_since(self.last) <= 2 * STEP;
+                self.last = now;
+            } else {
+                self.dense = false;
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do.
+    fn pass_time(&self, events: &mut [EpollEvent]) {
+        if self.more || !self.ready.may_sleep() {
+            return;
+        }
+        let due = self.due.peek().map(|Reverse((at, _))| at.saturating_duration_since(clock()));
+        // An interrupted wait is a short one: the next round looks and waits again.
+        let _ = match self.dense {
+            // Sockets wait for the end of the step; what the media core leaves does not.
+            true => self.bell.wait(events, timeout(Some(STEP))),
+            false => self.sockets.wait(events, timeout(due)),
+        };
+        self.ready.awake();
+    }
+
+    fn let_in(&mut self, now: Instant) {
+        loop {
+            match self.door.try_recv() {
+                Ok(guest) => self.take_seat(now, *guest),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => {
+                    self.shut = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take_seat(&mut self, now: Instant, guest: Guest) {
+        let place = match self.free.pop() {
+            Some(Reverse(place)) => place,
+            None => match u32::try_from(self.places.len()) {
+                Ok(place) if place < PLACES => {
+                    self.places.push(None);
+                    place
+                }
+                _ => return, // more than any node carries: it is told by being dropped
+            },
+        };
+        let seat = Seat::new(guest, now, Knock::new(Arc::clone(&self.ready), place));
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP;
+        let watched =
+            seat.tcp().map_or(Ok(()), |tcp| self.sockets.add(tcp, EpollEvent::new(flags, place.into())));
+        if watched.is_err() {
+            self.free.push(Reverse(place));
+            return; // no memory for one more: as above
+        }
+        self.places[place as usize] = Some(Box::new(Place { seat, scheduled: None, blocked: false }));
+        self.turn(now, place, false); // `connected` and `start` stand before all else
+        self.turn(now, place, true); // what came with the upgrade is in no socket any more
+    }
+
+    /// Gives a stream its turn; a fault in it ends it alone (reliability R-2).
+    fn turn(&mut self, now: Instant, place: u32, readable: bool) {
+        let Some(slot) = self.places.get_mut(place as usize) else { return };
+        let Some(taken) = slot else { return };
+        let seat = &mut taken.seat;
+        let turn = catch_unwind(AssertUnwindSafe(|| seat.turn(now, readable, &mut self.desk)));
+        if matches!(turn, Err(_) | Ok(Turn::Over)) {
+            let gone = slot.take();
+            self.free.push(Reverse(place));
+            match (turn, gone) {
+                (Ok(_), Some(gone)) => gone.seat.leave(),
+                (_, gone) => drop(catch_unwind(AssertUnwindSafe(|| drop(gone)))),
+            }
+            return;
+        }
+        self.more |= matches!(turn, Ok(Turn::More));
+        if taken.blocked != taken.seat.is_blocked()
+            && let Some(tcp) = taken.seat.tcp()
+        {
+            taken.blocked = !taken.blocked;
+            watch(&self.sockets, tcp, place, taken.blocked);
+        }
+        // Nothing is due twice a step.
+        let due = taken.seat.due(now).max(now + STEP);
+        if taken.scheduled.is_none_or(|at| due < at) {
+            taken.scheduled = Some(due);
+            self.due.push(Reverse((due, place)));
+        }
+    }
+
+    /// Gives their turn to those whose time has come; true: there were some.
+    fn run_due(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        while let Some(&Reverse((at, place))) = self.due.peek().filter(|Reverse((at, _))| *at <= now) {
+            self.due.pop();
+            let Some(Some(taken)) = self.places.get_mut(place as usize) else { continue };
+            if taken.scheduled == Some(at) {
+                any = true;
+                taken.scheduled = None;
+                self.turn(now, place, false);
+            }
+        }
+        any
+    }
+}
+
+/// Whether the socket is watched for room to write, too.
+fn watch(sockets: &Epoll, tcp: impl AsFd, place: u32, room: bool) {
+    let mut flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP;
+    flags.set(EpollFlags::EPOLLOUT, room);
+    // It fails only for a socket that is not watched; this one is.
+    let _ = sockets.modify(tcp, &mut EpollEvent::new(flags, place.into()));
+}
+
+/// Never too early: in whole milliseconds, up.
+fn timeout(at_most: Option<Duration>) -> EpollTimeout {
+    let Some(at_most) = at_most else { return EpollTimeout::NONE };
+    let ms = at_most.as_nanos().div_ceil(1_000_000).min(60_000);
+    EpollTimeout::try_from(ms as u32).unwrap_or(EpollTimeout::ZERO)
+}
