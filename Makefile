@@ -2,7 +2,7 @@
 # make test   installs what the tests need that is missing (and says what), then runs every test
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint check-format clippy doc deny unit loom fuzz bench rig bench-capacity soak packages deb rpm
+.PHONY: help demo build test lint check-format clippy doc deny unit loom fuzz bench bench-voice rig bench-capacity soak packages deb rpm
 
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 export CARGO_TERM_COLOR ?= auto
@@ -24,6 +24,7 @@ help:
 	@echo "make bench    the benches"
 	@echo "make bench-capacity  floor and product in turn under the same load (CALLS=200), judged: docs/performance.md"
 	@echo "make soak     150 calls that come and go for SOAK_MINUTES=30, and whether anything grows"
+	@echo "make bench-voice  what is heard over bad networks: docs/voice.md (needs espeak-ng, sox, python3)"
 	@echo "make fuzz     every fuzz target for 60 s"
 	@echo "make deb      target/packages/streamkit_*.deb"
 	@echo "make rpm      target/packages/streamkit-*.rpm"
@@ -82,6 +83,9 @@ bench-capacity: rig
 
 soak: rig
 	$(RIG)/soak --streamkit $(TARGET)/release/streamkit --out target/soak --minutes $(SOAK_MINUTES) $(ARGS)
+
+bench-voice:
+	bench/voice/run
 
 # Symbols stay with the build: what is installed is stripped.
 packages: build

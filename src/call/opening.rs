@@ -7,19 +7,19 @@ use super::admission::{Full, StreamPermit};
 use super::breaker::Address;
 use super::record::Finished;
 use super::stage::{MAX_FORKS, Role, Stream};
-use super::{Call, Opening, Output};
+use super::{Bot, Call, Opening, Output, dynamic};
 use crate::flow::{Fact, StreamSettings};
 use crate::ids::StreamSid;
 use crate::media::{self, StreamSpec};
 use crate::stream::{
-    self, BotUrl, DisconnectedBy, Disposition, Egress, Figures, Outcome, StartExtras, StartStyle, Status,
-    StreamError,
+    self, BotUrl, DisconnectedBy, Disposition, Egress, Figures, Keys, Outcome, StartExtras, StartStyle,
+    Status, StreamError,
 };
 
 /// A stream the flow wants.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
-    /// The bot: `ws://` or `wss://`, user info included.
+    /// The bot, or a web server that is asked for one; user info included.
     pub(super) url: String,
     /// Where the URL came from.
     pub(super) egress: Egress,
@@ -47,8 +47,9 @@ impl Call {
             let before = self.stage.streams.extract_if(.., |stream| stream.role == Role::Bot);
             self.record.finished.extend(before.filter_map(Stream::finished));
         }
-        let url = match BotUrl::parse(&wanted.url) {
-            Ok(url) => url,
+        let limits = self.config.account(&self.account).dialect.limits();
+        let bot = match Bot::parse(&wanted.url, limits) {
+            Ok(bot) => bot,
             Err(error) => return none(self, Some(sid), Disposition::BadUrl, error),
         };
         let permit = match self.place(role) {
@@ -59,12 +60,16 @@ impl Call {
                 return none(self, None, Disposition::Throttled, StreamError::Throttled);
             }
         };
-        let address = Address::of(&url);
+        let address = bot.address();
         if !self.admission.breakers().admits(now, &self.config.stream, &address) && !wanted.last {
             tracing::info!(call = %self.sid, bot = %address, cause = "breaker_open", "bot passed over");
             return self.tell(now, Fact::StreamFailed);
         }
-        self.set_up(wanted, (sid, number, role), address, url, permit);
+        self.enter((sid, number, role), address, bot.host());
+        match bot {
+            Bot::Socket(url) => self.begin(sid, url, wanted.egress.clone(), wanted, permit),
+            Bot::Web(url) => self.ask(now, sid, &url, wanted.clone(), permit),
+        }
     }
 
     /// A place among the streams: the one the call's bots share, or a fork's own.
@@ -83,12 +88,34 @@ impl Call {
         Ok(place)
     }
 
-    fn set_up(
+    /// A stream goes on stage.
+    fn enter(&mut self, (sid, number, role): (StreamSid, u32, Role), address: Address, host: &str) {
+        let id = self.free_port();
+        self.stage.streams.push(Stream {
+            sid,
+            id,
+            role,
+            number,
+            address,
+            bot: host.to_owned(),
+            asking: None,
+            drain_on_close: self.config.stream.drain_on_close,
+            port: None,
+            open: false,
+            outcome: None,
+            counts: None,
+            closing: false,
+            drained: false,
+        });
+    }
+
+    /// It is known where it leads: its session and its port begin.
+    pub(super) fn begin(
         &mut self,
-        wanted: &Wanted,
-        (sid, number, role): (StreamSid, u32, Role),
-        address: Address,
+        sid: StreamSid,
         url: BotUrl,
+        egress: Egress,
+        wanted: &Wanted,
         permit: Arc<StreamPermit>,
     ) {
         let prebuffer = self.config.stream.playout_prebuffer;
@@ -104,33 +131,40 @@ impl Call {
         };
         let continues = self.stage.lost.filter(|_| wanted.continues);
         let settings = self.settings(&wanted.settings, continues);
-        let id = self.free_port();
-        self.stage.streams.push(Stream {
-            sid,
-            id,
-            role,
-            number,
-            address,
-            drain_on_close: settings.drain_on_close,
-            port: Some(port),
-            open: false,
-            outcome: None,
-            counts: None,
-            closing: false,
-            drained: false,
-        });
-        let egress = wanted.egress.clone();
+        let keys = self.keys(sid, &settings);
+        let Some(stream) = self.stage.stream(sid) else { return };
+        stream.drain_on_close = settings.drain_on_close;
+        stream.port = Some(port);
+        let bot = stream.bot.clone();
         self.outputs.push_back(Output::OpenStream(Box::new(Opening {
             url,
+            bot,
             egress,
             start,
             settings,
+            keys,
             end,
             permit,
         })));
         if self.leg.is_answered() {
             self.raise(sid); // what the caller says meanwhile is kept for the bot
         }
+    }
+
+    /// How the caller's keys are told to it.
+    fn keys(&mut self, sid: StreamSid, settings: &stream::Settings) -> Keys {
+        if !settings.encrypt_dtmf || settings.one_way {
+            return Keys::Clear;
+        }
+        let account = self.config.account(&self.account);
+        let keys = Keys::of(true, account.dtmf_key.as_ref(), self.entropy.fork());
+        if matches!(keys, Keys::Withheld) {
+            tracing::error!(
+                call = %self.sid, stream = %sid, account = %self.account, cause = "no_dtmf_key",
+                "keys are to be encrypted and the account has no dtmf_key: the bot is told none"
+            );
+        }
+        keys
     }
 
     /// What the step sets, and for the rest what holds for all streams.
@@ -151,7 +185,7 @@ impl Call {
             style: StartStyle { raw: wanted.raw_media_format.unwrap_or(all.style.raw), extras, continues },
             local_barge_in: wanted.local_barge_in.unwrap_or(all.local_barge_in) && wanted.fork.is_none(),
             drain_on_close: wanted.drain_on_close.unwrap_or(all.drain_on_close),
-            encrypt_dtmf: wanted.encrypt_dtmf,
+            encrypt_dtmf: wanted.encrypt_dtmf || all.encrypt_dtmf,
             paused: wanted.skip_ringing && !self.leg.is_answered(),
         }
     }
@@ -162,7 +196,9 @@ impl Call {
             Role::Bot => None,
             Role::Fork { track, .. } => Some(track),
         };
-        let over = Finished { number, track, outcome: outcome.clone(), port: None, counts: None };
+        dynamic::counted(&outcome);
+        let bot = String::new();
+        let over = Finished { number, track, bot, outcome: outcome.clone(), port: None, counts: None };
         self.record.finished.push(over);
         if role == Role::Bot {
             self.stage.last = Some(outcome);

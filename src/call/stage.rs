@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::admission::StreamPermit;
 use super::breaker::Address;
+use super::dynamic::Asking;
 use super::record::Finished;
 use super::{Call, Output};
 use crate::flow::Track;
@@ -53,6 +54,10 @@ pub(super) struct Stream {
     /// Its place among all streams of the call.
     pub(super) number: u32,
     pub(super) address: Address,
+    /// The host that stands in the configuration, for metrics.
+    pub(super) bot: String,
+    /// Its URL is being fetched: there is neither a port nor a session yet.
+    pub(super) asking: Option<Asking>,
     /// Longest playing out after the bot closed.
     pub(super) drain_on_close: Duration,
     /// Until it is opened in the engine.
@@ -136,8 +141,8 @@ impl Stream {
     /// For the record; nothing, if it is not over.
     pub(super) fn finished(self) -> Option<Finished> {
         let (number, track) = (self.number, self.track());
-        let (port, counts) = (Some(self.id), self.counts);
-        self.outcome.map(|outcome| Finished { number, track, outcome, port, counts })
+        let (bot, port, counts) = (self.bot, Some(self.id), self.counts);
+        self.outcome.map(|outcome| Finished { number, track, bot, outcome, port, counts })
     }
 }
 

@@ -7,7 +7,6 @@ use super::kinds::Listen;
 use super::read::Reading;
 use super::routes::Written;
 use super::trunks::Trunk;
-use crate::call::breaker::Address;
 use crate::media;
 use crate::sip::Transport;
 use crate::telemetry::exposition::Names;
@@ -96,12 +95,17 @@ fn notes(reading: &Reading<'_>, trunks: &[Trunk], routes: &[Written]) {
 }
 
 /// Label values of metrics.
-pub(super) fn names(trunks: &[Trunk], routes: &[Written], own: Vec<String>, media: &media::Config) -> Names {
+pub(super) fn names(
+    trunks: &[Trunk],
+    routes: &[Written],
+    own: impl Iterator<Item = String>,
+    media: &media::Config,
+) -> Names {
     let accounts: BTreeSet<String> =
         trunks.iter().flat_map(|trunk| trunk.call.access.accounts.clone()).chain(own).collect();
     let bots = || routes.iter().flat_map(|written| &written.bots);
-    let hosts: BTreeSet<String> = bots().map(|url| url.host().to_owned()).collect();
-    let addresses: BTreeSet<String> = bots().map(|url| Address::of(url).to_string()).collect();
+    let hosts: BTreeSet<String> = bots().map(|bot| bot.host().to_owned()).collect();
+    let addresses: BTreeSet<String> = bots().map(|bot| bot.address().to_string()).collect();
     Names {
         trunks: trunks.iter().map(|trunk| trunk.call.name.clone()).collect(),
         accounts: accounts.into_iter().collect(),

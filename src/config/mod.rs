@@ -9,6 +9,7 @@
 //!
 //! Only `Config` is passed on; it holds the `Config` of each module. A value that exists is a value that is right.
 
+mod accounts;
 mod check;
 mod env;
 mod error;
@@ -35,10 +36,11 @@ pub use kinds::Listen;
 pub use reload::NeedsRestart;
 pub use routes::JudgeUrl;
 
+use crate::egress::Allowed;
 use crate::sip::Config as Signalling;
 use crate::sip::io::{Limits, TlsFiles};
 use crate::telemetry::{exposition, log};
-use crate::{call, media, route, stream};
+use crate::{call, fetch, media, route, stream};
 use layers::File;
 use read::Reading;
 
@@ -65,6 +67,8 @@ pub struct Config {
     pub call: call::Config,
     /// Whom streams trust, and as whom they present themselves.
     pub stream_tls: StreamTls,
+    /// `egress.allow`; hosts that stand in the configuration besides are in `call.fetch`.
+    pub egress: Vec<Allowed>,
     /// Metrics and health.
     pub http: Http,
     /// Lines.
@@ -151,22 +155,32 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
     let http = file::http(root.section("http"));
     let limits = file::limits(root.section("limits"), &media.ports);
     let log = file::log(root.section("log"));
-    let (stream, stream_tls) = file::stream(root.section("stream"));
+    let file::Streams { config: stream, tls: stream_tls, url_timeout, encrypts } =
+        file::stream(root.section("stream"));
+    let egress = accounts::egress(root.section("egress"));
     file::later(&mut root);
     let trunks: Vec<_> = root.sections("trunk").into_iter().filter_map(trunks::trunk).collect();
     check::trunks(reading, &trunks);
     let names: Vec<&str> = trunks.iter().map(|trunk| trunk.call.name.as_str()).collect();
     let routes = root.sections("route").into_iter();
     let routes: Vec<_> = routes.filter_map(|section| routes::route(section, &names, judge)).collect();
-    let (account_streams, own) = routes::accounts(root.sections("account"));
+    let own = accounts::accounts(root.sections("account"));
     root.done();
     check::whole(reading, &sip.listen, &media, &trunks, &routes);
+    accounts::fit(reading, &own, &trunks, &routes, encrypts);
     let refuse = |trunk: &trunks::Trunk, wrong: &str, right: &str| {
         reading.refuse(trunk.transports_place.clone(), "trunk.transports", wrong, right);
     };
     sip::fits(&sip, &trunks, refuse, |note| reading.note(note));
 
-    let names = check::names(&trunks, &routes, own, &media);
+    let names = check::names(&trunks, &routes, own.settings.keys().cloned(), &media);
+    let hosts = names.bots.iter().cloned().map(Allowed::Host);
+    let fetch = fetch::Config {
+        timeout: url_timeout,
+        plain: stream.allow_plain_ws,
+        user_agent: stream.user_agent.clone(),
+        allow: egress.iter().cloned().chain(hosts).collect(),
+    };
     sip.config.trunks = trunks.iter().map(|trunk| trunk.sip.clone()).collect();
     sip.config.source_requests_per_second = limits.source_requests_per_second;
     (sip.config.stranger_answers, sip.config.strangers_per_second) = limits.stranger_answers;
@@ -177,12 +191,14 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
         routes: route::Table { routes: routes.into_iter().map(|written| written.route).collect() },
         advertise,
         stream: Arc::new(stream),
+        fetch: Arc::new(fetch),
+        accounts: own.settings,
         reconnect: crate::flow::Reconnect::No,
         limits: call::admission::Limits {
             calls: limits.calls,
             calls_per_second: limits.calls_per_second,
             streams: limits.streams,
-            account_streams,
+            account_streams: own.streams,
         },
     };
     Config {
@@ -200,6 +216,7 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
         media,
         call,
         stream_tls,
+        egress,
         http,
         log,
         names,
@@ -209,7 +226,7 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
 
 /// What the stream module says of a bot's URL; it never repeats its user info.
 fn judge_url(url: &str) -> Result<(), String> {
-    stream::BotUrl::parse(url).map(drop).map_err(|wrong| wrong.to_string())
+    call::Bot::parse(url, stream::UrlLimits::DEFAULT).map(drop).map_err(|wrong| wrong.to_string())
 }
 
 #[cfg(test)]

@@ -121,7 +121,10 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
     let connections = old.sip_limits != new.sip_limits;
     for (what, changed) in [
         ("routes", differ(&old.call.routes, &new.call.routes)),
-        ("accounts", limits.0.account_streams != limits.1.account_streams),
+        (
+            "accounts",
+            limits.0.account_streams != limits.1.account_streams || old.call.accounts != new.call.accounts,
+        ),
         (
             "limits",
             differ_but_accounts(limits)
@@ -133,7 +136,13 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("sip.user_agent", old.sip.user_agent != new.sip.user_agent),
         ("sip.tls", old.sip_tls != new.sip_tls),
         ("media.advertise", old.call.advertise != new.call.advertise),
-        ("stream", differ(&old.call.stream, &new.call.stream) || old.stream_tls != new.stream_tls),
+        (
+            "stream",
+            differ(&old.call.stream, &new.call.stream)
+                || old.stream_tls != new.stream_tls
+                || old.call.fetch.timeout != new.call.fetch.timeout,
+        ),
+        ("egress", old.egress != new.egress),
         ("log", old.log != new.log),
     ] {
         if changed {

@@ -106,7 +106,7 @@ peers = ["192.0.2.10", "192.0.2.0/40"]
 
 [[route]]
 trunk = "pbx"
-bot = "https://bot"
+bot = "ftp://bot"
 "#;
     assert_eq!(
         problems(text),
@@ -120,7 +120,7 @@ bot = "https://bot"
             r#"streamkit.toml:12:1: trunk.name: "p b x" is no name of a trunk; write 1 to 64 letters, digits, '-' or '_'"#,
             r#"streamkit.toml:13:24: trunk.peers: "192.0.2.0/40" is no address and no network; write an address or a network, as "192.0.2.10" or "192.0.2.0/24""#,
             r#"streamkit.toml:16:1: route.trunk: there is no trunk "pbx"; write a [[trunk]] of this name"#,
-            r#"streamkit.toml:17:1: route.bot: 3001 invalid stream url: it does not begin with ws:// or wss://; as "wss://key:token@bot.example.com/media?sample-rate=16000""#,
+            r#"streamkit.toml:17:1: route.bot: 3001 invalid stream url: it does not begin with wss://, ws://, https:// or http://; as "wss://key:token@bot.example.com/media?sample-rate=16000""#,
         ]
     );
 }
@@ -319,7 +319,7 @@ fn a_secret_is_kept_elsewhere_and_never_shown() {
     let refused =
         Config::from_text("f", &text.replace("bot-url", "../bot-url"), &machine).expect_err("a way out");
     assert!(refused.to_string().contains("systemd gave no credential"), "{refused}");
-    let wrong = problem("[[route]]\nbot = \"http://k:s3cret@bot\"");
+    let wrong = problem("[[route]]\nbot = \"ftp://k:s3cret@bot\"");
     assert!(!wrong.contains("s3cret"), "{wrong}");
 }
 
@@ -440,6 +440,7 @@ fn the_shipped_file_shows_every_key_with_its_default() {
         "bot = { credential",
         "tls.",
         "targets = [",
+        "dtmf_key = ",
     ];
     let keep = |line: &&str| !examples.iter().any(|example| line.starts_with(example));
     let open = open
@@ -521,4 +522,115 @@ fn the_shipped_file_names_every_key_that_is_known() {
     ] {
         assert!(open.contains(&format!("\n{key} = ")), "{key} is missing");
     }
+}
+
+#[test]
+fn a_bot_may_be_asked_for_first() {
+    let text = SMALLEST.replace(
+        "wss://key:token@bot.example.com/media?sample-rate=16000",
+        "https://k:s3cret@Who.example/bots?t=s3cret",
+    );
+    let config = read(&text).expect("a dynamic URL");
+    assert_eq!(
+        (&config.names.bots[..], &config.names.bot_addresses[..]),
+        (&["Who.example".to_owned()][..], &["https://who.example:443/bots".to_owned()][..])
+    );
+    assert_eq!(config.call.fetch.allow[..], [Allowed::Host("Who.example".into())]);
+    assert_eq!(
+        (config.call.fetch.timeout, config.call.fetch.plain),
+        (Duration::from_secs(5), stream::PlainWs::Private)
+    );
+    let slow =
+        read(&format!("[stream]\nurl_timeout = \"15s\"\nallow_plain_ws = \"none\"\n{text}")).expect("15 s");
+    assert_eq!(
+        (slow.call.fetch.timeout, slow.call.fetch.plain),
+        (Duration::from_secs(15), stream::PlainWs::None)
+    );
+    assert!(
+        problem("[stream]\nurl_timeout = \"16s\"").contains("stream.url_timeout: \"16s\" is out of range")
+    );
+    let fragment = problem(&text.replace("?t=s3cret", "#s3cret"));
+    assert!(
+        fragment.contains("route.bot: 3001 invalid stream url: it has a fragment")
+            && !fragment.contains("s3cret@")
+    );
+}
+
+#[test]
+fn egress_allow_takes_hosts_names_below_one_addresses_and_networks() {
+    let text = "[egress]\nallow = [\"Bots.internal\", \"*.corp.example\", \"10.1.0.0/16\", \"192.0.2.7\", \"fd00::/8\"]\n";
+    let config = read(text).expect("a list");
+    let shown: Vec<String> = config.egress.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["Bots.internal", "*.corp.example", "10.1.0.0/16", "192.0.2.7/32", "fd00::/8"]);
+    for (entry, said) in [
+        ("10.1.2.3/16", "has bits beyond its prefix"),
+        ("10.1.2", "is no address and no network"),
+        ("*", "is no host and no network; write a host, \"*.example.com\""),
+        ("a.*.example", "is no host and no network"),
+        ("https://bots.internal/", "is no host and no network"),
+        ("bots.internal:8080", "is no address and no network"),
+    ] {
+        let told = problem(&format!("[egress]\nallow = [\"{entry}\"]"));
+        assert!(told.starts_with("streamkit.toml:2:") && told.contains(said), "{told}");
+    }
+    let (_, changes) = config.succeed(&read("").expect("nothing")).expect("a successor");
+    assert_eq!(changes, ["egress"]);
+}
+
+#[test]
+fn an_account_has_a_dialect_and_a_key_that_is_never_shown() {
+    let hex = "0f".repeat(32);
+    let account = |lines: &str| format!("{SMALLEST}\n[[account]]\nsid = \"acme1\"\n{lines}\n");
+    let config = read(&account(&format!("dialect = \"legacy\"\ndtmf_key = \"{hex}\"\nmax_streams = 3")))
+        .expect("an account");
+    let settings = config.call.account("acme1");
+    assert_eq!(settings.dialect, call::Dialect::Legacy);
+    assert_eq!(settings.dtmf_key, stream::DtmfKey::parse(&hex).ok());
+    assert_eq!(config.call.limits.account_streams["acme1"], 3);
+    assert_eq!(config.call.account("other"), call::AccountSettings::default());
+    assert!(!format!("{config:?}").contains("0f0f"), "it is never printed");
+    let short = problem(&account("dtmf_key = \"0f0f\""));
+    assert!(
+        short.contains(
+            "account.dtmf_key: it is not 32 octets in hexadecimal or base64; write 32 random octets"
+        ) && !short.contains("0f0f")
+    );
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("key");
+    std::fs::write(&path, format!("{hex}\n")).expect("a file");
+    let kept = read(&account(&format!("dtmf_key = {{ file = {path:?} }}"))).expect("a key in a file");
+    assert_eq!(kept.call.account("acme1").dtmf_key, settings.dtmf_key);
+    assert!(problem(&account("dialect = \"old\"")).contains("right is \"full\" or \"legacy\""));
+    let other = read(&account(&format!("dtmf_key = \"{}\"", "0e".repeat(32)))).expect("another key");
+    assert_eq!(other.succeed(&kept).expect("a successor").1, ["accounts"], "a key is a change");
+}
+
+#[test]
+fn a_legacy_account_is_held_to_its_limits_where_it_can_be_known() {
+    let text = |bot: &str, route: &str| {
+        let text = SMALLEST.replace("wss://key:token@bot.example.com/media?sample-rate=16000", bot);
+        format!("{text}{route}\n[[account]]\nsid = \"acme1\"\ndialect = \"legacy\"\n")
+    };
+    let (three, four) = ("wss://h/?a=1&b=2&c=3&sample-rate=16000", "wss://h/?a=1&b=2&c=3&d=4");
+    assert!(read(&text(three, "")).is_ok());
+    let told = problem(&text(four, ""));
+    assert!(
+        told.starts_with("streamkit.toml:9:1: route.bot: account \"acme1\" is of the dialect \"legacy\""),
+        "{told}"
+    );
+    let both =
+        text(four, "account = \"acme2\"").replace("account = \"acme1\"", "accounts = [\"acme1\", \"acme2\"]");
+    assert!(read(&both).is_ok(), "calls of acme1 do not come by this route");
+}
+
+#[test]
+fn keys_cannot_be_encrypted_without_a_key() {
+    let encrypts = |rest: &str| format!("[stream]\nencrypt_dtmf = true\n{SMALLEST}{rest}");
+    let told = problem(&encrypts(""));
+    assert!(
+        told.starts_with("streamkit.toml:2:1: stream.encrypt_dtmf: account \"acme1\" has no dtmf_key"),
+        "{told}"
+    );
+    let key = "00".repeat(32);
+    assert!(read(&encrypts(&format!("[[account]]\nsid = \"acme1\"\ndtmf_key = \"{key}\""))).is_ok());
 }

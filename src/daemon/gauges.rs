@@ -10,14 +10,15 @@ use tokio::sync::{mpsc, watch};
 use nix::sys::resource::{UsageWho, getrusage};
 
 use super::cores::Cores;
+use super::heap;
 use super::overload::{Overload, Used};
 use crate::api::{Live, Node};
-use crate::call;
 use crate::call::admission::{Admission, InUse};
+use crate::call::{self, Bot};
 use crate::media::Engine;
 use crate::route::Target;
 use crate::sip::{self, Gate};
-use crate::stream::BotUrl;
+use crate::stream::UrlLimits;
 use crate::telemetry::{metrics, process};
 
 /// Between two looks.
@@ -133,22 +134,27 @@ pub(super) fn bots(config: &call::Config) -> Vec<String> {
         Target::Bot(urls) => urls.as_slice(),
         Target::Flow(_) | Target::Reject(_) => &[],
     });
-    let mut bots: Vec<String> =
-        urls.filter_map(|url| BotUrl::parse(url).ok()).map(|url| url.host().to_owned()).collect();
+    let mut bots: Vec<String> = urls
+        .filter_map(|url| Bot::parse(url, UrlLimits::DEFAULT).ok())
+        .map(|bot| bot.host().to_owned())
+        .collect();
     bots.sort();
     bots.dedup();
     bots
 }
 
-/// Tells signalling when the node is full, so that OPTIONS says so before a call is lost (sip-trunk.md section 16).
+/// Tells signalling when the node is full and gives memory back after a rush: so that OPTIONS says so before a call is lost (sip-trunk.md section 16).
 pub(super) async fn pulse(
     watched: Arc<Watched>,
     commands: mpsc::Sender<sip::Command>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let mut told = Gate::Open;
+    let (mut told, mut heap) = (Gate::Open, heap::Heap::default());
     loop {
         let used = watched.admission.in_use();
+        if heap.look(Instant::now(), used.all_calls) {
+            let _ = tokio::task::spawn_blocking(heap::give_back).await; // a fault in it would be the allocator's
+        }
         watched.look(Instant::now());
         let (gate, what) = watched.gate(&used);
         watched.publish(&used);

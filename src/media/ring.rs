@@ -326,7 +326,7 @@ impl CoreEnd {
         self.heard.push_partial_slice(samples).1.len()
     }
 
-    /// Leaves marks or a digit; false: no room.
+    /// Leaves a mark or digit; false: no room.
     pub(super) fn tell(&mut self, news: News) -> bool {
         self.news = true;
         self.told.push(news).is_ok()

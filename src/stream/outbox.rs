@@ -30,6 +30,12 @@ enum Waiting {
         digit: Digit,
         held: Duration,
     },
+    /// A key, encrypted.
+    Sealed {
+        sequence: u64,
+        text: Box<str>,
+        held: Duration,
+    },
     Mark {
         sequence: u64,
         name: Box<str>,
@@ -140,6 +146,12 @@ impl Outbox {
         self.waiting.push_back(Waiting::Dtmf { sequence, digit, held });
     }
 
+    /// The caller pressed a key of which nobody may know.
+    pub(crate) fn sealed(&mut self, text: Box<str>, held: Duration) {
+        let sequence = self.number();
+        self.waiting.push_back(Waiting::Sealed { sequence, text, held });
+    }
+
     /// A mark goes back.
     pub(crate) fn mark(&mut self, name: Box<str>) {
         let sequence = self.number();
@@ -196,6 +208,10 @@ impl Outbox {
             }
             Waiting::Dtmf { sequence, digit, held } => {
                 message::dtmf(out, sequence, sid, digit, held);
+                Sent::Dtmf
+            }
+            Waiting::Sealed { sequence, text, held } => {
+                message::dtmf_sealed(out, sequence, sid, &text, held);
                 Sent::Dtmf
             }
             Waiting::Mark { sequence, name } => {

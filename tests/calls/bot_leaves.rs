@@ -56,7 +56,7 @@ fn a_bot_that_never_answers_is_a_504() {
 
 #[test]
 fn a_bot_with_an_impossible_url_is_a_502() {
-    let mut world = World::new(Setup::url("http://bot.example.com/"));
+    let mut world = World::new(Setup::url("ftp://bot.example.com/"));
     world.caller().dial();
     let cdr = world.finish();
     assert_eq!(world.ladder(), "INVITE <100 <180 <502 ACK");

@@ -101,7 +101,7 @@ fn whatever_keeps_a_bot_from_being_had_the_next_is_tried() {
         world.caller().hang_up();
         assert_eq!(dispositions(&world.finish()), ["connect_failed", "caller_hangup"], "{failure:?}");
     }
-    let mut world = World::new(Setup::urls(&["http://one.example/", TWO[1]]));
+    let mut world = World::new(Setup::urls(&["ftp://one.example/", TWO[1]]));
     world.call();
     world.caller().hang_up();
     assert_eq!(dispositions(&world.finish()), ["bad_url", "caller_hangup"]);

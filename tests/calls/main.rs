@@ -9,6 +9,7 @@ mod barging;
 mod bot_leaves;
 mod cancelling;
 mod conformance;
+mod dynamic;
 mod encryption;
 mod floods;
 mod keys;

@@ -68,7 +68,7 @@ fn check_tells_every_problem_with_its_line() {
         let text = "[sip]\nlisten = [\"udp://127.0.0.1:5070\", \"udp://nowhere\"]\nuser_agnet = \"x\"\n\
                     [stream]\nframe_ms = 30\n\
                     [[trunk]]\nname = \"pbx\"\npeers = [\"127.0.0.1\"]\n\
-                    [[route]]\ntrunk = \"pxb\"\nbot = \"http://bot/\"\n";
+                    [[route]]\ntrunk = \"pxb\"\nbot = \"ftp://bot/\"\n";
         fs::write(&path, text).expect("written");
         let output = streamkit("check", &path).output().expect("run");
         let told = error(&output);

@@ -8,6 +8,7 @@ mod audio;
 mod binary;
 mod caller;
 mod drain;
+mod dynamic;
 #[allow(dead_code)]
 mod kit;
 mod line;

@@ -58,9 +58,9 @@ impl Bridge {
         doors: Vec<Door>,
         delay: Duration,
     ) -> Self {
-        let Opening { url, start, settings, end, permit, .. } = opening;
+        let Opening { url, start, settings, keys, end, permit, .. } = opening;
         let sid = start.stream_sid;
-        let session = Session::new(config.clone(), start, &url, &settings, now);
+        let session = Session::new(config.clone(), start, &url, &settings, now).telling(keys);
         let dial = Some(Dial { attempts: Attempts::new(&config, now), doors, next: Next::Begin(now) });
         Self {
             key,

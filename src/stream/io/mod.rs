@@ -26,11 +26,11 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 use self::dial::{Dial, Upgraded};
-use self::seat::{Guest, deliver, hear};
+use self::seat::{GULP, Guest, deliver, hear};
 use self::wire::Wire;
 use super::connect::Attempts;
 use super::session::Input;
-use super::{BotUrl, Command, Config, Direction, Egress, Event, Session, Settings, Start, Stop};
+use super::{BotUrl, Command, Config, Direction, Egress, Event, Keys, Session, Settings, Start, Stop};
 use crate::media::{Knock, Play, StreamEnd, Told};
 
 pub use lane::{Lane, Lanes};
@@ -96,6 +96,8 @@ pub struct Open<A = StreamEnd> {
     pub start: Start,
     /// What is particular to it.
     pub settings: Settings,
+    /// How the caller's keys are told.
+    pub keys: Keys,
     /// The audio, at the URL's rate.
     pub end: A,
     /// TLS.
@@ -118,8 +120,8 @@ pub async fn run<A: Audio + 'static>(
     mut commands: mpsc::Receiver<Command>,
     events: impl Fn(Event) + Send + 'static,
 ) {
-    let Open { config, url, start, settings, end, connector, lane, egress, trace } = open;
-    let session = Session::new(Arc::clone(&config), start, &url, &settings, clock());
+    let Open { config, url, start, settings, keys, end, connector, lane, egress, trace } = open;
+    let session = Session::new(Arc::clone(&config), start, &url, &settings, clock()).telling(keys);
     let mut stream = Stream { session, end, events };
     let dial = Dial { url: &url, config: &config, connector: &connector, egress: &egress };
     let upgraded = stream.connect(dial, &mut commands).await;
@@ -172,7 +174,7 @@ impl<A: Audio, E: Fn(Event)> Stream<A, E> {
                     key => self.session.handle(clock(), key),
                 },
                 done = &mut dialled => break Ok(done),
-                () = self.end.woken() => hear(&mut self.session, &mut self.end, clock()),
+                () = self.end.woken() => hear(&mut self.session, &mut self.end, &mut [0; GULP], clock()),
             }
         };
         drop(dialled);

@@ -338,7 +338,7 @@ fn any_id_and_any_chunk_size_is_played_without_gap() {
     }
     assert_eq!(played, pcm);
     assert_eq!(world.events(), [Event::FirstAudio]);
-    assert_eq!(world.session.tally().drops(super::super::tally::Drop::Nonsense), 0);
+    assert_eq!(world.session.tally().drops(Drop::Nonsense), 0);
 }
 
 #[test]
@@ -412,7 +412,7 @@ fn marks_beyond_the_limit_are_dropped_and_those_accepted_come_back() {
     world.reached(0..9000, Reached::Cleared);
     let said = world.said();
     assert_eq!((said.len(), said.last().map(String::as_str)), (8192, Some("mark 8191")));
-    assert_eq!(world.session.tally().drops(super::super::tally::Drop::TooManyMarks), 808);
+    assert_eq!(world.session.tally().drops(Drop::TooManyMarks), 808);
 }
 
 #[test]
