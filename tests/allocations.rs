@@ -265,7 +265,9 @@ fn the_media_side_of_a_call_is_small() {
         graph.apply(now, Command::Link(Link::plain(CALLER, BOT)));
         graph.apply(now, Command::Link(Link::plain(BOT, CALLER)));
         let all = held() - began;
-        let told = format!("{rate}: {all} octets: stream and rings {rings}, graph {empty}, RTP port {rtp}, the rest links");
+        let told = format!(
+            "{rate}: {all} octets: stream and rings {rings}, graph {empty}, RTP port {rtp}, the rest links"
+        );
         assert!(all <= most * 1024, "{told}");
         println!("{told}");
         drop((graph, bot));

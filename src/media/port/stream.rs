@@ -22,10 +22,10 @@ pub fn pair(spec: StreamSpec) -> (StreamPort, StreamEnd) {
     let (core, end) = rings(spec);
     let port = Stream {
         end: core,
-        rate: spec.rate,
         playout: Playout::new(spec),
         turns: Turns::default(),
-        up: Resampler::new(SampleRate::Hz8000, spec.rate),
+        up: (spec.rate != SampleRate::Hz8000)
+            .then(|| Box::new(Resampler::new(SampleRate::Hz8000, spec.rate))),
         base: 0,
         line: 0,
         dirty: false,
@@ -43,10 +43,10 @@ pub struct StreamPort(pub(in crate::media) Box<Stream>);
 #[derive(Debug)]
 pub(in crate::media) struct Stream {
     end: CoreEnd,
-    rate: SampleRate,
     playout: Playout,
     turns: Turns,
-    up: Resampler,
+    /// To the bot's rate, where that is another.
+    up: Option<Box<Resampler>>,
     /// The call's clock at the opening.
     base: u64,
     /// Samples at 8000 Hz heard since.
@@ -147,11 +147,12 @@ impl Stream {
         self.dirty = true;
         let mut converted = [0; 3 * Clock::BLOCK];
         for piece in samples.chunks(Clock::BLOCK) {
-            let made = if self.rate == SampleRate::Hz8000 {
-                piece
-            } else {
-                let made = self.up.process(piece, &mut converted);
-                &converted[..made]
+            let made = match &mut self.up {
+                None => piece,
+                Some(up) => {
+                    let made = up.process(piece, &mut converted);
+                    &converted[..made]
+                }
             };
             let lost = self.end.hear(made) as u64;
             let counts = self.playout.counts_mut();
