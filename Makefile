@@ -2,7 +2,7 @@
 # make test   installs what the tests need that is missing (and says what), then runs every test
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint check-format clippy doc deny unit loom fuzz bench rig bench-capacity soak packages deb rpm
+.PHONY: help demo build test lint check-format clippy doc deny unit loom fuzz bench bench-voice rig bench-capacity soak packages deb rpm
 
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 export CARGO_TERM_COLOR ?= auto
@@ -22,6 +22,7 @@ help:
 	@echo "make test     every test, after installing what they need (FUZZ_SECONDS=10 for each fuzz target)"
 	@echo "make lint     format, clippy, documentation, licences and advisories"
 	@echo "make bench    the benches"
+	@echo "make bench-voice  what is heard over bad networks: docs/voice.md (needs espeak-ng, sox, python3)"
 	@echo "make bench-capacity  floor and product in turn under the same load (CALLS=200), judged: docs/performance.md"
 	@echo "make soak     150 calls that come and go for SOAK_MINUTES=30, and whether anything grows"
 	@echo "make fuzz     every fuzz target for 60 s"
@@ -69,6 +70,9 @@ fuzz:
 
 bench:
 	cargo bench --locked
+
+bench-voice:
+	bench/voice/run
 
 # What measures is a workspace of its own and no part of the packages.
 RIG := $(TARGET)/rig/release

@@ -3,17 +3,26 @@
 //! calls share one media core and one lane.
 //!
 //! ```text
-//!   measuring thread ◄── RTP ── engine ── rings ── streams (one lane) ── WebSocket ── bots (a runtime)
+//!   measuring thread ◄── RTP ── engine ── rings ── streams (one lane) ─┬─ WebSocket ── quiet bots (a thread)
+//!                                                                      └─ WebSocket ── bad bots (another)
 //! ```
 //!
-//! A frame's time is how far its distance from the one before is from 20 ms. `cargo bench --bench neighbours`; each
-//! part lasts `NEIGHBOURS_SECONDS`, 10 unless said otherwise.
+//! Measured is how far each frame's distance from the one before is from 20 ms: what a part adds at the 99th percentile
+//! to the calls alone is told in milliseconds, which must be 5 at most, and as a ratio.
+//!
+//! A quiet bot speaks all the time, so a silent frame is one that came too late, from whomever. How late the quiet bots
+//! themselves were with what they sent, and how late a thread was that did nothing but sleep for a millisecond at a
+//! time, tells whose fault that was: theirs, the machine's, or ours.
+//!
+//! `cargo bench --bench neighbours`; each part lasts `NEIGHBOURS_SECONDS`, 10 unless said otherwise.
 #![allow(clippy::disallowed_methods, clippy::print_stdout)] // a clock and a table are what a benchmark is for
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
@@ -52,7 +61,7 @@ fn main() -> ExitCode {
     let asked = std::env::var("NEIGHBOURS_SECONDS").ok().and_then(|text| text.parse().ok());
     let trial = std::env::args().any(|argument| argument == "--test");
     let lasts = Duration::from_secs(if trial { 1 } else { asked.unwrap_or(10) });
-    let bots = threads(1);
+    let bots = Bots { quiet: threads(1), bad: threads(1), late: Arc::default() };
     println!("{QUIET} calls for {lasts:?} each; distance of frames from 20 ms:");
     let alone = part("alone", &bots, None, lasts);
     let mut sound = true;
@@ -72,12 +81,20 @@ fn verdict(sound: bool) -> &'static str {
     if sound { "sound" } else { "too much" }
 }
 
+/// Where bots live: the bad ones do not hold up the others.
+struct Bots {
+    quiet: Runtime,
+    bad: Runtime,
+    /// The latest that a quiet bot has been, in microseconds.
+    late: Arc<AtomicU64>,
+}
+
 fn threads(count: usize) -> Runtime {
     Builder::new_multi_thread().worker_threads(count).enable_all().build().expect("a runtime")
 }
 
 /// One measurement: the 99th percentile.
-fn part(name: &str, bots: &Runtime, bad: Option<Manner>, lasts: Duration) -> Duration {
+fn part(name: &str, bots: &Bots, bad: Option<Manner>, lasts: Duration) -> Duration {
     let phones = UdpSocket::bind((LOCAL, 0)).expect("a port");
     phones.set_read_timeout(Some(Duration::from_secs(1))).expect("a timeout");
     let peer = phones.local_addr().expect("bound");
@@ -95,14 +112,43 @@ fn part(name: &str, bots: &Runtime, bad: Option<Manner>, lasts: Duration) -> Dur
         }
         (quiet, (engine, calls))
     });
-    let (mut off, silent) = measure(&phones, &quiet, lasts);
+    let machine = Sleeper::start();
+    let (mut off, silent) = measure(&phones, &quiet, &bots.late, lasts);
+    let (bot, machine) = (Duration::from_micros(bots.late.load(Relaxed)), machine.latest());
     drop((calls, runtime));
     off.sort_unstable();
     let at = |share: usize| off[(off.len() - 1) * share / 1000];
     let (half, most, last) = (at(500), at(990), at(1000));
     let silent = 100.0 * silent as f64 / off.len() as f64;
-    println!("{name:24} p50 {half:?}, p99 {most:?}, longest {last:?}; {silent:.1} % of {} silent", off.len());
+    println!("{name:24} p50 {half:?}, p99 {most:?}, longest {last:?} of {} frames", off.len());
+    println!("{:24} {silent:.2} % silent; latest quiet bot {bot:?}, latest sleeper {machine:?}", "");
     most
+}
+
+/// A thread that only sleeps: when it wakes late, the machine was busy or away.
+struct Sleeper(Arc<AtomicBool>, JoinHandle<Duration>);
+
+impl Sleeper {
+    fn start() -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&over);
+        let nap = Duration::from_millis(1);
+        let thread = std::thread::spawn(move || {
+            let mut latest = Duration::ZERO;
+            while !asked.load(Relaxed) {
+                let slept = Instant::now();
+                std::thread::sleep(nap);
+                latest = latest.max(slept.elapsed().saturating_sub(nap));
+            }
+            latest
+        });
+        Self(over, thread)
+    }
+
+    fn latest(self) -> Duration {
+        self.0.store(true, Relaxed);
+        self.1.join().expect("it only slept")
+    }
 }
 
 fn engine() -> Engine {
@@ -119,7 +165,12 @@ fn engine() -> Engine {
 
 /// Distances from 20 ms of the frames of these sockets, after a second to settle; and how many were silent, which
 /// their bots are not.
-fn measure(phones: &UdpSocket, quiet: &[SocketAddr], lasts: Duration) -> (Vec<Duration>, usize) {
+fn measure(
+    phones: &UdpSocket,
+    quiet: &[SocketAddr],
+    late: &AtomicU64,
+    lasts: Duration,
+) -> (Vec<Duration>, usize) {
     let (began, mut bytes) = (Instant::now(), [0; 2000]);
     let (settled, over) = (began + Duration::from_secs(1), began + Duration::from_secs(1) + lasts);
     let mut last: HashMap<SocketAddr, Instant> = HashMap::new();
@@ -131,6 +182,9 @@ fn measure(phones: &UdpSocket, quiet: &[SocketAddr], lasts: Duration) -> (Vec<Du
         }
         if length != 172 || !quiet.contains(&from) {
             continue; // a report, or another call's
+        }
+        if off.is_empty() {
+            late.store(0, Relaxed); // what came before was the beginning of calls
         }
         if let Some(before) = last.insert(from, now).filter(|before| *before >= settled) {
             off.push((now - before).abs_diff(FRAME));
@@ -151,7 +205,7 @@ struct Call {
 impl Call {
     async fn open(
         (engine, streams): &(Engine, StreamLane),
-        bots: &Runtime,
+        bots: &Bots,
         number: u64,
         peer: SocketAddr,
         manner: Manner,
@@ -175,6 +229,7 @@ impl Call {
             url: BotUrl::parse(&url).expect("a URL"),
             start: start(number, rate),
             settings: Settings::of(&stream::Config::default()),
+            keys: stream::Keys::Clear,
             end,
             connector: Arc::new(Connector::new(&Trust::default()).expect("the system's roots")),
             lane: streams.clone(),
@@ -211,10 +266,12 @@ fn start(number: u64, rate: SampleRate) -> Start {
 }
 
 /// Where a bot of this manner waits for its one call.
-async fn listen(bots: &Runtime, manner: Manner) -> String {
-    let listener = bots.spawn(TcpListener::bind((LOCAL, 0))).await.expect("it runs").expect("a port");
+async fn listen(bots: &Bots, manner: Manner) -> String {
+    let home = if matches!(manner, Manner::Quiet) { &bots.quiet } else { &bots.bad };
+    let late = Arc::clone(&bots.late);
+    let listener = home.spawn(TcpListener::bind((LOCAL, 0))).await.expect("it runs").expect("a port");
     let port = listener.local_addr().expect("bound").port();
-    bots.spawn(async move {
+    home.spawn(async move {
         let (socket, _) = listener.accept().await.expect("a stream");
         let mut bot = accept_async(socket).await.expect("an upgrade");
         let media = |samples: usize| {
@@ -227,7 +284,12 @@ async fn listen(bots: &Runtime, manner: Manner) -> String {
                 let mut clock = tokio::time::interval(FRAME);
                 loop {
                     tokio::select! {
-                        _ = clock.tick() => if say.send(media(160)).await.is_err() { return },
+                        due = clock.tick() => {
+                            late.fetch_max(due.elapsed().as_micros() as u64, Relaxed);
+                            if say.send(media(160)).await.is_err() {
+                                return;
+                            }
+                        }
                         heard = hear.next() => if !matches!(heard, Some(Ok(_))) { return },
                     }
                 }

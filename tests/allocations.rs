@@ -26,11 +26,17 @@ struct Counting;
 
 thread_local! {
     static HERE: Cell<u64> = const { Cell::new(0) };
+    /// Octets this thread took and did not give back.
+    static HELD: Cell<isize> = const { Cell::new(0) };
     static ON_CORE: Cell<Option<bool>> = const { Cell::new(None) };
 }
 
 /// Of all threads named `media-*`.
 static ON_CORES: AtomicU64 = AtomicU64::new(0);
+
+fn hold(octets: isize) {
+    let _ = HELD.try_with(|held| held.set(held.get() + octets));
+}
 
 fn count() {
     let _ = HERE.try_with(|here| here.set(here.get() + 1));
@@ -59,18 +65,21 @@ fn thread_name() -> Option<bool> {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
+        hold(layout.size() as isize);
         // SAFETY: as the caller promised.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         count();
+        hold(-(layout.size() as isize));
         // SAFETY: as the caller promised.
         unsafe { System.dealloc(at, layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
+        hold(size as isize - layout.size() as isize);
         // SAFETY: as the caller promised.
         unsafe { System.realloc(at, layout, size) }
     }
@@ -234,4 +243,33 @@ fn a_worker_with_a_call_up_allocates_nothing() {
         drop(lane);
         engine.stop().await;
     });
+}
+
+/// What the media side of an ordinary call takes: both ports, their rings, links, packets and events.
+#[test]
+fn the_media_side_of_a_call_is_small() {
+    let peer = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 7), 4000));
+    let now = Instant::now();
+    let held = || HELD.with(Cell::get);
+    for (rate, most) in [(SampleRate::Hz8000, 32), (SampleRate::Hz24000, 42)] {
+        // Filters are made once for all calls.
+        drop(pair(StreamSpec { rate, prebuffer: Duration::from_millis(60) }));
+        let began = held();
+        let (stream, bot) = pair(StreamSpec { rate, prebuffer: Duration::from_millis(60) });
+        let rings = held() - began;
+        let mut graph = Graph::new(now, Duration::from_millis(200), Entropy::seeded(1));
+        let empty = held() - began - rings;
+        graph.apply(now, Command::Open(CALLER, Spec::Rtp(spec(peer), Reservation::simulated(peer))));
+        let rtp = held() - began - rings - empty;
+        graph.apply(now, Command::Open(BOT, Spec::Stream(stream)));
+        graph.apply(now, Command::Link(Link::plain(CALLER, BOT)));
+        graph.apply(now, Command::Link(Link::plain(BOT, CALLER)));
+        let all = held() - began;
+        let told = format!(
+            "{rate}: {all} octets: stream and rings {rings}, graph {empty}, RTP port {rtp}, the rest links"
+        );
+        assert!(all <= most * 1024, "{told}");
+        println!("{told}");
+        drop((graph, bot));
+    }
 }

@@ -1,4 +1,5 @@
-//! The import law and the first of the "Nevers" (docs/architecture.md section 2), read off the sources.
+//! The import law and the first of the "Nevers" (docs/architecture.md section 2), read off the sources; and what the
+//! packages hold, read off Cargo.toml.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -188,7 +189,7 @@ const SHELL_FILES: &[&str] = &[
 ];
 
 /// Where `unsafe` may stand.
-const UNSAFE_FILES: &[&str] = &["media/ring.rs", "media/socket.rs", "media/pin.rs"];
+const UNSAFE_FILES: &[&str] = &["media/ring.rs", "media/socket.rs", "media/pin.rs", "daemon/heap.rs"];
 
 struct Source {
     /// Below `src`, with `/`.
@@ -387,4 +388,47 @@ fn this_test_sees_what_it_looks_for() {
     assert_eq!(seen("sip/io/mod.rs", "use super::message; use super::super::rtp::X;"), ["rtp"]);
     assert!(source("stream/io/dial.rs", "").is_shell() && source("media/worker/wake.rs", "").is_shell());
     assert!(!source("stream/session.rs", "").is_shell() && !source("media/graph.rs", "").is_shell());
+}
+
+/// Where a pattern of Cargo.toml leads and where it is put; of files that only one kind of package needs, nothing.
+fn shipped<'a>(asset: &'a toml::Value, names: [&dyn toml::value::Index; 2]) -> Option<(&'a str, &'a str)> {
+    let [source, to] = names.map(|name| asset.get(name).and_then(toml::Value::as_str).expect("a path"));
+    let kinds = ["docs/", "tests/", "README"];
+    kinds.iter().any(|kind| source.starts_with(kind)).then_some((source, to.trim_start_matches('/')))
+}
+
+#[test]
+fn both_packages_hold_the_same_documents_and_every_one_there_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("Cargo.toml")).expect("text");
+    let manifest: toml::Table = text.parse().expect("TOML");
+    let assets = |kind: &str| {
+        let assets = manifest["package"]["metadata"][kind]["assets"].as_array();
+        assets.expect("a list").clone()
+    };
+    let (deb, rpm) = (assets("deb"), assets("generate-rpm"));
+    let deb: BTreeSet<_> = deb.iter().filter_map(|asset| shipped(asset, [&0, &1])).collect();
+    let rpm: BTreeSet<_> = rpm.iter().filter_map(|asset| shipped(asset, [&"source", &"dest"])).collect();
+    assert_eq!(deb, rpm);
+    let matches = |pattern: &str, path: &str| match pattern.split_once('*') {
+        Some((before, after)) => {
+            let rest = path.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+            rest.is_some_and(|rest| !rest.contains('/'))
+        }
+        None => pattern == path,
+    };
+    let mut there = Vec::new();
+    for folder in ["docs", "docs/agentstream", "docs/examples", "tests/wire/sipp", "tests/wire/sipp/answers"]
+    {
+        let files = fs::read_dir(root.join(folder)).expect("a folder").flatten();
+        let files = files.filter(|file| file.path().is_file());
+        there.extend(files.map(|file| format!("{folder}/{}", file.file_name().to_string_lossy())));
+    }
+    there.push("README.md".to_owned());
+    let left_out: Vec<_> =
+        there.iter().filter(|path| !deb.iter().any(|(source, _)| matches(source, path))).collect();
+    assert!(left_out.is_empty(), "no package holds {left_out:?}");
+    let empty: Vec<_> =
+        deb.iter().filter(|(source, _)| !there.iter().any(|path| matches(source, path))).collect();
+    assert!(empty.is_empty(), "nothing is there for {empty:?}");
 }

@@ -1,17 +1,19 @@
 //! The JSON Schemas of docs/agentstream against what the product writes and reads: neither drifts from the other.
 
-use std::collections::{BTreeSet, HashMap};
-use std::net::Ipv4Addr;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
 use streamkit::config::{Config, Surroundings};
-use streamkit::daemon::{self, Onlookers};
+use streamkit::daemon::{self, Onlookers, Running};
 use streamkit::ids::{CallSid, Entropy, StreamSid};
 use streamkit::lab::bot::{self, Bot, Script, Step};
-use streamkit::lab::caller::{Caller, Config as CallerConfig, Dial};
+use streamkit::lab::caller::{Call, Caller, Config as CallerConfig, Dial};
+use streamkit::lab::scene;
 use streamkit::lab::speech::Speech;
 use streamkit::sip::Transport;
 use streamkit::stream::parse::{self, FromBot};
@@ -101,48 +103,45 @@ fn every_message_the_product_writes_is_valid() {
     written.iter().for_each(|text| valid(&schema, text));
 }
 
-/// Each member in turn is left out, given another type, or joined by a stranger.
 #[test]
 fn a_message_that_is_broken_anywhere_is_not() {
     let schema = to_bot();
+    let broken: usize = written().iter().map(|text| broken_anywhere(&schema, &parsed(text))).sum();
+    assert!(broken > 1000);
+}
+
+/// Each member in turn is left out, given another type, or joined by a stranger: none of that is valid. How many were
+/// given another type.
+fn broken_anywhere(schema: &Validator, message: &Value) -> usize {
     let mut broken = 0;
-    for text in written() {
-        let message = parsed(&text);
-        for place in objects(&message, String::new()) {
-            let object = message.pointer(&place).and_then(Value::as_object).expect("an object");
-            let open = place == "/start/custom_parameters";
-            let told = |message: &Value, what: &str| {
-                assert!(!schema.is_valid(message), "{what} is not noticed: {message}");
-            };
-            for key in object.keys() {
-                let optional = ["direction", "stream_name", "custom_field"].contains(&key.as_str());
-                let mut without = message.clone();
-                without.pointer_mut(&place).and_then(Value::as_object_mut).expect("an object").remove(key);
-                if !open && !optional {
-                    told(&without, &format!("{place}/{key} left out"));
-                }
-                for other in [json!(1), json!(null), json!([]), json!(true)] {
-                    let mut wrong = message.clone();
-                    wrong.pointer_mut(&place).expect("an object")[key] = other;
-                    told(&wrong, &format!("{place}/{key} of another type"));
-                    broken += 1;
-                }
+    for place in objects(message, String::new()) {
+        let object = message.pointer(&place).and_then(Value::as_object).expect("an object");
+        let open = place == "/start/custom_parameters";
+        let told = |message: &Value, what: &str| {
+            assert!(!schema.is_valid(message), "{what} is not noticed: {message}");
+        };
+        for key in object.keys() {
+            let optional = ["direction", "stream_name", "custom_field"].contains(&key.as_str());
+            let mut without = message.clone();
+            without.pointer_mut(&place).and_then(Value::as_object_mut).expect("an object").remove(key);
+            if !open && !optional {
+                told(&without, &format!("{place}/{key} left out"));
             }
-            if !open {
-                for stranger in ["streamSid", "callSid", "sequenceNumber"] {
-                    let mut more = message.clone();
-                    more.pointer_mut(&place).expect("an object")[stranger] = json!("x");
-                    told(&more, &format!("{place}/{stranger}"));
-                }
-            }
-            if !open && place != "/start" {
-                let mut more = message.clone();
-                more.pointer_mut(&place).expect("an object")["more"] = json!("x");
-                told(&more, &format!("{place}/more"));
+            for other in [json!(1), json!(null), json!([]), json!(true)] {
+                let mut wrong = message.clone();
+                wrong.pointer_mut(&place).expect("an object")[key] = other;
+                told(&wrong, &format!("{place}/{key} of another type"));
+                broken += 1;
             }
         }
+        let strangers = ["streamSid", "callSid", "sequenceNumber", "more"];
+        for stranger in strangers.iter().filter(|name| !open && (place != "/start" || **name != "more")) {
+            let mut more = message.clone();
+            more.pointer_mut(&place).expect("an object")[stranger] = json!("x");
+            told(&more, &format!("{place}/{stranger}"));
+        }
     }
-    assert!(broken > 1000);
+    broken
 }
 
 /// Pointers to every object in it.
@@ -223,77 +222,131 @@ fn what_a_bot_sends_is_valid_exactly_if_it_has_an_effect() {
         ("[1]".into(), false),
         ("7".into(), false),
     ] {
-        assert_eq!((schema.is_valid(&parsed(&text)), has_effect(&text)), (effect, effect), "{text}");
+        assert_eq!(is_taken(&schema, &parsed(&text)), effect, "{text}");
     }
 }
 
-/// A call in which every message occurs, and everything that passed on its socket.
+/// Whether a bot's message is valid, and has an effect: never one without the other.
+fn is_taken(schema: &Validator, message: &Value) -> bool {
+    let (valid, effect) = (schema.is_valid(message), has_effect(&message.to_string()));
+    assert_eq!(valid, effect, "{message}");
+    valid
+}
+
+/// Everything that passed on the sockets of a demo call and of one whose bot asks for its end.
 #[test]
-fn every_message_of_a_whole_call_is_valid() {
+fn every_message_of_a_demo_call_is_valid_and_none_is_once_it_is_broken() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let passed = runtime.expect("a runtime").block_on(async {
-        timeout(Duration::from_secs(60), call()).await.expect("the call is over in time")
-    });
+    let (mut passed, ended) =
+        runtime.expect("a runtime").block_on(async { tokio::join!(demo_call(), call_that_the_bot_ends()) });
+    assert!(passed.len() > 600, "{} messages", passed.len());
+    passed.extend(ended);
     let (to_bot, from_bot) = (to_bot(), from_bot());
-    let mut events = BTreeSet::new();
+    let mut kinds: BTreeMap<(bool, String), Value> = BTreeMap::new();
     for (direction, text) in &passed {
-        valid(if *direction == Direction::ToBot { &to_bot } else { &from_bot }, text);
-        let event = parsed(text)["event"].as_str().expect("an event").to_owned();
-        events.insert((*direction == Direction::ToBot, event));
+        let sent = *direction == Direction::ToBot;
+        valid(if sent { &to_bot } else { &from_bot }, text);
+        let message = parsed(text);
+        let event = message["event"].as_str().expect("an event").to_owned();
+        kinds.entry((sent, event)).or_insert(message);
     }
     let of = |sent: bool| -> Vec<&str> {
-        events.iter().filter(|(its, _)| *its == sent).map(|(_, event)| event.as_str()).collect()
+        kinds.keys().filter(|(its, _)| *its == sent).map(|(_, event)| event.as_str()).collect()
     };
     assert_eq!(of(true), ["connected", "dtmf", "mark", "media", "start", "stop"]);
-    assert_eq!(of(false), ["clear", "mark", "media"]);
+    assert_eq!(of(false), ["clear", "mark", "media", "stop"]);
+    for ((sent, event), message) in &kinds {
+        if *sent {
+            broken_anywhere(&to_bot, message);
+        } else {
+            broken_where_it_matters(&from_bot, event, message);
+        }
+    }
 }
 
-async fn call() -> Vec<(Direction, String)> {
-    let script = Script::of(vec![
-        Step::burst(Speech::Greeting.sound()),
-        Step::Mark("greeting".to_owned()),
-        Step::AwaitDigit(Digit::from_char('5').expect("a key")),
-        Step::burst(Speech::Story.sound()),
-        Step::Mark("a \"story\"".to_owned()),
-        Step::Clear,
-        Step::AwaitMark("a \"story\"".to_owned()),
-        Step::burst(Speech::Goodbye.sound()),
-    ]);
-    let bot_config = bot::Config { script, ..bot::Config::default() };
-    let bot = Bot::start(bot_config).await.expect("a bot");
-    let state = tempfile::tempdir().expect("a folder");
-    let text = format!(
-        "[node]\nname = \"schema\"\nstate_dir = {state:?}\nrun_dir = {state:?}\n\
-         [sip]\nlisten = [\"udp://127.0.0.1:0\"]\n[http]\nlisten = [\"127.0.0.1:0\"]\n\
-         [media]\nbind = \"127.0.0.1\"\n[limits]\ncalls = 10\ncpu_percent = 0\n\
-         [[trunk]]\nname = \"schema\"\npeers = [\"127.0.0.1\"]\naccount = \"acme1\"\n\
-         [[route]]\nbot = \"{url}\"\n",
-        state = state.path(),
-        url = bot.url("/media?sample-rate=16000&a=b"),
-    );
-    let machine = Surroundings { variables: HashMap::new(), ..Surroundings::of_this_process() };
-    let config = Config::from_text("schema", &text, &machine).unwrap_or_else(|refused| panic!("{refused}"));
-    let passed = Arc::<Mutex<Vec<(Direction, String)>>>::default();
-    let seen = passed.clone();
-    let stream: streamkit::stream::io::Trace = Arc::new(move |direction, text: &str| {
-        seen.lock().unwrap_or_else(PoisonError::into_inner).push((direction, text.to_owned()));
-    });
-    let onlookers = Onlookers { stream: Some(stream), ..Onlookers::default() };
-    let running = daemon::start(config, onlookers).await.expect("started");
-    let udp = running.sip.iter().find(|(transport, _)| *transport == Transport::Udp).expect("UDP").1;
-    let caller_config = CallerConfig { bind: Ipv4Addr::LOCALHOST.into(), ..CallerConfig::default() };
-    let caller = Caller::start(caller_config).await.expect("a caller");
-    let dial = Dial::to(format!("sip:01512340321@{udp}")).header("X-UUI", "A1B2");
-    let call = caller.dial(dial).await.expect("dialled");
+/// Of a bot's message what has a meaning is left out, or given another type.
+fn broken_where_it_matters(schema: &Validator, event: &str, message: &Value) {
+    assert!(is_taken(schema, message));
+    let inner = match event {
+        "media" => vec![("", "media"), ("/media", "payload")],
+        "mark" => vec![("", "mark"), ("/mark", "name")],
+        _ => vec![],
+    };
+    for (place, key) in [("", "event")].into_iter().chain(inner) {
+        let mut without = message.clone();
+        without.pointer_mut(place).and_then(Value::as_object_mut).expect("an object").remove(key);
+        assert!(!is_taken(schema, &without), "{without}");
+        for other in [json!(null), json!([]), json!({}), json!(true)] {
+            let mut wrong = message.clone();
+            wrong.pointer_mut(place).expect("an object")[key] = other;
+            assert!(!is_taken(schema, &wrong), "{wrong}");
+        }
+    }
+}
+
+type Passed = Arc<Mutex<Vec<(Direction, String)>>>;
+
+/// The scene of `streamkit demo`, with a daemon that is watched.
+async fn demo_call() -> Vec<(Direction, String)> {
+    let dial = scene::HEADERS.iter().fold(Dial::to(""), |dial, (name, _, value)| dial.header(*name, *value));
+    call(scene::bot(), "/media?sample-rate=16000", dial, async |call| scene::caller(call).await).await
+}
+
+/// Its bot says something, and `stop`.
+async fn call_that_the_bot_ends() -> Vec<(Direction, String)> {
+    let script = vec![Step::burst(Speech::Barge.sound()), Step::Mark("a \"barge\"".to_owned()), Step::Stop];
+    let target = "/media?sample-rate=24000&a=b";
+    call(Script::of(script), target, dial(), async |call| drop(call.ended().await)).await
+}
+
+fn dial() -> Dial {
+    Dial::to("").header("X-UUI", "A1B2")
+}
+
+/// A call, and everything that passed on the socket of its stream.
+async fn call(
+    script: Script,
+    target: &str,
+    dial: Dial,
+    talk: impl AsyncFn(&Call),
+) -> Vec<(Direction, String)> {
+    let bot = Bot::start(bot::Config { tls: true, script, ..bot::Config::default() }).await.expect("a bot");
+    let (state, passed) = (tempfile::tempdir().expect("a folder"), Passed::default());
+    let ca_file = state.path().join("bot.pem");
+    bot.certificate().expect("it speaks TLS").write(&ca_file).expect("written");
+    let running = daemon(state.path(), &ca_file, &bot.url(target), &passed).await;
+    let config = CallerConfig { bind: Ipv4Addr::LOCALHOST.into(), ..CallerConfig::default() };
+    let caller = Caller::start(config).await.expect("a caller");
+    let uri = format!("sip:01512340321@{}", udp(&running));
+    let call = caller.dial(Dial { uri, ..dial }).await.expect("dialled");
     call.answered().await.expect("answered");
-    // A key is heard by a bot that waits for it: once its greeting is over.
-    let marks = |n| bot.until(move |calls| calls.first().is_some_and(|call| call.marks().len() == n));
-    marks(1).await;
-    call.press("5").await;
-    marks(2).await;
+    timeout(Duration::from_secs(60), talk(&call)).await.expect("the call is over in time");
     drop(call.finish().await);
     bot.until(|calls| calls.first().is_some_and(|call| call.ended.is_some())).await;
     running.stop().await;
     let passed = passed.lock().unwrap_or_else(PoisonError::into_inner);
     passed.clone()
+}
+
+fn udp(running: &Running) -> SocketAddr {
+    running.sip.iter().find(|(transport, _)| *transport == Transport::Udp).expect("UDP").1
+}
+
+/// A daemon for this bot that keeps every message of its streams.
+async fn daemon(state: &Path, ca_file: &Path, bot: &str, passed: &Passed) -> Running {
+    let text = format!(
+        "[node]\nname = \"schema\"\nstate_dir = {state:?}\nrun_dir = {state:?}\n\
+         [sip]\nlisten = [\"udp://127.0.0.1:0\"]\n[http]\nlisten = [\"127.0.0.1:0\"]\n\
+         [media]\nbind = \"127.0.0.1\"\n[limits]\ncalls = 10\ncpu_percent = 0\n\
+         [stream]\nca_file = {ca_file:?}\n\
+         [[trunk]]\nname = \"schema\"\npeers = [\"127.0.0.1\"]\naccount = \"acme1\"\n\
+         [[route]]\nbot = {bot:?}\n",
+    );
+    let machine = Surroundings { variables: HashMap::new(), ..Surroundings::of_this_process() };
+    let config = Config::from_text("schema", &text, &machine).unwrap_or_else(|refused| panic!("{refused}"));
+    let seen = passed.clone();
+    let stream: streamkit::stream::io::Trace = Arc::new(move |direction, text: &str| {
+        seen.lock().unwrap_or_else(PoisonError::into_inner).push((direction, text.to_owned()));
+    });
+    daemon::start(config, Onlookers { stream: Some(stream), ..Onlookers::default() }).await.expect("started")
 }

@@ -48,7 +48,7 @@ fuzz_target!(|data: &[u8]| {
         };
         let Packet { ssrc, seq, timestamp, payload, .. } = packet;
         let before = line.delivered();
-        let _ = line.push(now, Arrival { ssrc, seq, timestamp, kind, payload });
+        let _ = line.push(now, Arrival { ssrc, seq, timestamp, kind, payload, faint: source & 8 != 0 });
         let mut sum = 0;
         while let Some(item) = line.pop(now) {
             sum += match item {

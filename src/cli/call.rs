@@ -31,7 +31,7 @@ Examples:
 Exit code 0 if the call was answered and audio came back.";
 
 /// Where `--auth` is looked for when it is not given.
-const AUTH: &str = "STREAMKIT_CALL_AUTH";
+pub(super) const AUTH: &str = "STREAMKIT_CALL_AUTH";
 
 /// A SIP caller; prints the ladder, the codec and the media statistics.
 #[derive(Debug, clap::Args)]
@@ -113,7 +113,7 @@ fn keys(text: &str) -> Result<Keys, String> {
     }
 }
 
-fn auth(text: &str) -> Result<Credentials, String> {
+pub(super) fn auth(text: &str) -> Result<Credentials, String> {
     let (user, password) = text.split_once(':').ok_or("wants user:password")?;
     Ok(Credentials { user: user.to_owned(), password: password.to_owned(), realm: None })
 }
@@ -132,12 +132,12 @@ fn ptime(text: &str) -> Result<u8, String> {
     known.ok_or_else(|| "10, 20, 30, 40 or 60".to_owned())
 }
 
-fn header(text: &str) -> Result<(String, String), String> {
+pub(super) fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("wants 'Name: value'")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-fn transport(text: &str) -> Result<Transport, String> {
+pub(super) fn transport(text: &str) -> Result<Transport, String> {
     match text {
         "udp" => Ok(Transport::Udp),
         "tcp" => Ok(Transport::Tcp),

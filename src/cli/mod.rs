@@ -3,10 +3,12 @@
 
 pub mod bot;
 pub mod call;
+mod capacity;
 mod check;
 pub mod check_bot;
 pub mod demo;
 mod in_process;
+pub mod load;
 mod meaning;
 mod reach;
 pub mod selftest;
@@ -39,6 +41,8 @@ enum Command {
     Demo(demo::Args),
     Bot(bot::Args),
     Call(call::Args),
+    Load(load::Args),
+    Capacity(capacity::Args),
     Selftest(selftest::Args),
     Version(version::Args),
 }
@@ -67,6 +71,8 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run_with(args, in_process::start),
         Command::Bot(args) => bot::run(args),
         Command::Call(args) => call::run(args),
+        Command::Load(args) => load::run(args),
+        Command::Capacity(args) => capacity::run(&args),
         Command::Selftest(args) => selftest::run(args),
         Command::Version(args) => version::run(args),
     }

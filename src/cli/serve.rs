@@ -27,7 +27,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 
 /// Takes every file descriptor the system allows: a login shell gives 1024, and `limits.calls` is judged by what is
 /// allowed. Where that fails the limit stays as it was and the calls beyond it are refused one by one.
-fn raise_descriptors() {
+pub(super) fn raise_descriptors() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let all = hard.min(1 << 20).max(soft); // "unlimited" is refused

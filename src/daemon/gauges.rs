@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use nix::sys::resource::{UsageWho, getrusage};
 
 use super::cores::Cores;
+use super::heap;
 use super::overload::{Overload, Used};
 use crate::api::{Live, Node};
 use crate::call::admission::{Admission, InUse};
@@ -82,6 +83,9 @@ impl Watched {
             metrics::streams_active(account, *streams);
         }
         self.cores.publish(Instant::now(), &self.engine);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            metrics::tasks(runtime.metrics().num_alive_tasks());
+        }
         metrics::media_ports(self.engine.ports_free(), self.engine.ports_total());
     }
 }
@@ -144,15 +148,18 @@ pub(super) fn bots(config: &call::Config) -> Vec<String> {
     bots
 }
 
-/// Tells signalling when the node is full, so that OPTIONS says so before a call is lost (sip-trunk.md section 16).
+/// Tells signalling when the node is full and gives memory back after a rush: so that OPTIONS says so before a call is lost (sip-trunk.md section 16).
 pub(super) async fn pulse(
     watched: Arc<Watched>,
     commands: mpsc::Sender<sip::Command>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let mut told = Gate::Open;
+    let (mut told, mut heap) = (Gate::Open, heap::Heap::default());
     loop {
         let used = watched.admission.in_use();
+        if heap.look(Instant::now(), used.all_calls) {
+            let _ = tokio::task::spawn_blocking(heap::give_back).await; // a fault in it would be the allocator's
+        }
         watched.look(Instant::now());
         let (gate, what) = watched.gate(&used);
         watched.publish(&used);

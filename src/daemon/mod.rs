@@ -11,6 +11,7 @@
 
 mod cores;
 mod gauges;
+mod heap;
 mod overload;
 mod reload;
 mod serve;

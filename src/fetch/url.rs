@@ -93,7 +93,7 @@ impl HttpUrl {
         let location = location.split('#').next().unwrap_or_default();
         let scheme = if self.secure { "https" } else { "http" };
         let elsewhere = match location {
-            other if HttpUrl::is_meant(other) => Self::parse(other)?,
+            other if Self::is_meant(other) => Self::parse(other)?,
             other if other.starts_with("//") => Self::parse(&format!("{scheme}:{other}"))?,
             other if other.contains("://") && !other.starts_with(['/', '?']) => {
                 return Err("it leads to another scheme");

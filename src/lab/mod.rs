@@ -11,6 +11,7 @@
 //! - [`bot`] is a voice bot that plays a script, keeps what it heard and finds fault with the order of things.
 //! - [`path`] is a stretch of network that loses, delays, repeats and reorders as its seed says.
 //! - [`ear`] judges what was heard against what was said.
+//! - [`load`] places many calls, speaks in all of them from one thread, and counts what comes back.
 //! - [`ladder`] is what happened, in order; [`report`] is the page that shows it.
 //! - [`quirk`] plays what each make of PBX really does, and judges what it gets.
 //! - [`check_bot`] plays the platform against a bot and says what it does wrong, or slowly.
@@ -27,6 +28,7 @@ pub mod caller;
 pub mod check_bot;
 pub mod ear;
 pub mod ladder;
+pub mod load;
 pub mod path;
 pub mod quirk;
 pub mod report;

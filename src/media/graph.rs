@@ -13,19 +13,21 @@ use std::time::{Duration, Instant};
 
 use super::counts::Tally;
 use super::patch::{Patch, Path, scale};
+use super::port::quiet::QUIET;
 use super::port::rtp::{Arrived, Outgoing, RtpPort};
 use super::port::stream::StreamPort;
 use super::port::{Kind, Port};
 use super::ring::Wake;
 use super::tick::Clock;
-use super::{Command, Event, Link, PortId, Reservation, RtpSpec, Spec, Told, WallClock};
+use super::{Command, Event, Link, PortId, Reservation, RtpSpec, Spec, WallClock};
+use crate::audio::level;
 use crate::ids::Entropy;
 use crate::units::Gain;
 
 /// Events that wait to be taken; beyond, keys are lost, other events wait all the same.
-const EVENTS: usize = 64;
+const EVENTS: usize = 16;
 /// Packets that wait to be taken: those of one run of an ordinary call, and room.
-const PACKETS: usize = 8;
+const PACKETS: usize = 4;
 /// A block later than this was late.
 const LATE: Duration = Duration::from_millis(5);
 
@@ -41,6 +43,8 @@ pub struct Graph {
     #[allow(clippy::vec_box)] // a closed port leaves by its box: nothing is allocated or freed on the way
     ports: Vec<Box<Port>>,
     patch: Patch,
+    /// The last block was more than our own silence to somebody.
+    voiced: bool,
     packets: Vec<(PortId, Outgoing)>,
     /// Packets of the above that are taken.
     taken: usize,
@@ -90,6 +94,7 @@ impl Graph {
             chance,
             ports: Vec::with_capacity(4),
             patch: Patch::new(),
+            voiced: false,
             packets: Vec::with_capacity(PACKETS),
             taken: 0,
             events: VecDeque::with_capacity(EVENTS),
@@ -174,9 +179,13 @@ impl Graph {
                 rtp.skip(samples);
             }
         }
-        while self.clock.due() <= now {
-            self.closed.ticks_late += u64::from(now > self.clock.due() + LATE);
-            self.tick(now);
+        loop {
+            let due = self.clock.due();
+            if due > now {
+                return;
+            }
+            self.closed.ticks_late += u64::from(now > due + LATE);
+            self.tick(now, due);
         }
     }
 
@@ -312,12 +321,11 @@ impl Graph {
             } else {
                 self.closed.keys_lost += 1;
             }
-            let told = Told::Digit { digit: pressed.digit, held: pressed.held };
             for port in &mut self.ports {
                 if let Kind::Stream(stream) = &mut port.kind
                     && self.patch.said_by(id).any(|linked| linked.link.to == port.id)
                 {
-                    self.closed.keys_lost += u64::from(!stream.digit(told));
+                    self.closed.keys_lost += u64::from(!stream.digit(pressed.digit, pressed.held));
                 }
             }
         }
@@ -332,6 +340,20 @@ impl Graph {
             if cleared {
                 self.hush(self.ports[at].id);
             }
+        }
+        self.align(now);
+    }
+
+    /// While only our own silence goes out, the clock follows the bot that is to be heard next: a silent packet is
+    /// followed sooner by the first of its words. A graph has one clock, so one who speaks holds it for all.
+    fn align(&mut self, now: Instant) {
+        if self.voiced {
+            return;
+        }
+        let Some(begins) = self.ports.iter().filter_map(|port| port.stream()?.begins()).min() else { return };
+        if self.clock.hasten(begins.max(now)) {
+            // The next packet is marked: the far end may set its playout anew (RFC 3551 §4.1).
+            self.ports.iter_mut().filter_map(|port| port.rtp_mut()).for_each(|rtp| rtp.skip(0));
         }
     }
 
@@ -348,29 +370,47 @@ impl Graph {
     }
 
     /// One block: all who speak, then all who hear, then what is to be told of it.
-    fn tick(&mut self, now: Instant) {
+    fn tick(&mut self, now: Instant, due: Instant) {
+        self.orders(now);
         let n = self.clock.block();
         let ticked = self.clock.tick();
-        self.orders(now);
         for at in 0..self.ports.len() {
             let port = &mut *self.ports[at];
             let block = &mut port.block[..n];
             match &mut port.kind {
-                Kind::Stream(stream) => port.voiced = stream.pull(now, block),
+                Kind::Stream(stream) => port.voiced = stream.pull(now, due, block),
                 Kind::Player(player) => port.voiced = player.pull(block),
                 Kind::Rtp(_) => self.deliver(now, at),
             }
         }
+        self.voiced = false;
         for at in 0..self.ports.len() {
-            self.hear(now, at, n, ticked);
+            self.voiced |= self.hear(now, at, n, ticked);
+        }
+        if !self.voiced {
+            self.clock.relax();
         }
         for at in 0..self.ports.len() {
             self.conclude(now, at);
         }
+        self.settle();
+        self.align(now);
     }
 
-    /// Gives a port the block it hears.
-    fn hear(&mut self, now: Instant, at: usize, n: usize, ticked: u64) {
+    /// In a silence of the bot's own the clock is moved to where its messages want it.
+    fn settle(&mut self) {
+        let mut streams = self.ports.iter().filter_map(|port| port.stream());
+        let (Some(stream), None) = (streams.next(), streams.next()) else { return };
+        let Some(late) = stream.late(self.clock.due()) else { return };
+        let silent = |port: &Port| !port.voiced || level::peak(&port.block) <= QUIET;
+        if self.ports.iter().all(|port| silent(port)) && !self.patch.relays() {
+            self.clock.shift(late);
+            self.ports.iter_mut().filter_map(|port| port.rtp_mut()).for_each(|rtp| rtp.skip(0));
+        }
+    }
+
+    /// Gives a port the block it hears; true: a peer hears more than our own silence.
+    fn hear(&mut self, now: Instant, at: usize, n: usize, ticked: u64) -> bool {
         let mut heard = [0; Clock::BLOCK];
         let heard = &mut heard[..n];
         let id = self.ports[at].id;
@@ -381,6 +421,7 @@ impl Graph {
                 if rtp.say(heard, voiced, |packet| packets.push((id, packet))) {
                     self.events.push_back(Event::FirstOut(id));
                 }
+                return voiced;
             }
             Kind::Stream(stream) if self.patch.driven(id) => {
                 silence(stream.owed_by_driver(ticked), |piece| stream.hear(now, piece));
@@ -392,6 +433,7 @@ impl Graph {
             }
             Kind::Player(_) => {}
         }
+        false
     }
 
     fn conclude(&mut self, now: Instant, at: usize) {

@@ -272,8 +272,10 @@ pub struct StreamCounts {
     pub heard: u64,
     /// Samples the session did not take in time, lost.
     pub heard_lost: u64,
-    /// Samples of the bot that went out to the caller.
+    /// Samples of the bot that went out to the caller, and silence among them that was left out.
     pub played: u64,
+    /// Of these, silence left out so that no delay stays behind (docs/agentstream/playout.md).
+    pub shed: u64,
     /// Samples dropped because the bot said so.
     pub cleared: u64,
     /// Samples dropped for another reason: beyond the bound of a `Finish`, or there when the port was closed.
@@ -310,6 +312,13 @@ pub enum Play {
     Audio(Vec<i16>),
     /// Tell when everything before it has been sent; numbered by the session.
     Mark(u32),
+    /// The same of several in a row that stand at one place.
+    Marks {
+        /// The first's number.
+        first: u32,
+        /// The last's: the others' lie between.
+        last: u32,
+    },
     /// Drop everything before it; its marks are told as cleared.
     Clear {
         /// When the bot asked for it; absent: nobody is to hear it any more, and it counts as discarded.
@@ -358,7 +367,8 @@ pub enum Reached {
 pub struct StreamSpec {
     /// Rate of the bot.
     pub rate: SampleRate,
-    /// Audio queued before an utterance begins to play; playing also begins so long after its first sample came.
+    /// Audio queued before the first utterance begins to play. Later ones wait as long as the bot's messages have been
+    /// late, and never longer than this after their first sample came.
     pub prebuffer: Duration,
 }
 

@@ -107,6 +107,11 @@ impl Patch {
         self.said_by(from).any(|linked| linked.path == Path::Drives)
     }
 
+    /// Whether a line is heard by the block.
+    pub(super) fn relays(&self) -> bool {
+        self.links.iter().any(|linked| linked.path == Path::Gathers)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.links.len()
     }

@@ -128,16 +128,6 @@ impl Knock {
     }
 }
 
-impl std::task::Wake for Knock {
-    fn wake(self: Arc<Self>) {
-        self.now();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.now();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

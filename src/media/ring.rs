@@ -14,25 +14,63 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 use tokio::sync::Notify;
 
 use super::bell::Bell;
 use super::ready::Knock;
-use super::{Play, StreamSpec, Told};
-use crate::units::SampleRate;
+use super::{Play, Reached, StreamSpec, Told};
+use crate::units::{Digit, SampleRate};
 
 /// Orders under way to the core; what waits beyond them waits with the session.
-pub(super) const ORDERS: usize = 256;
+pub(super) const ORDERS: usize = 32;
 /// Orders kept free for `Clear` and `Finish`, so that they pass when audio is refused.
 const KEPT_FREE: usize = 8;
-/// Marks and digits under way to the session.
-const TOLD: usize = 256;
+/// Runs of marks, and digits, under way to the session.
+const TOLD: usize = 32;
 /// Buffers that may be with the core at once: no more come back than this ring holds.
-const SPENT: usize = 1024;
-/// Milliseconds of heard audio under way to the session.
-const HEARD_MS: u32 = 1000;
+const SPENT: usize = 64;
+/// Milliseconds of heard audio under way to the session: longer than a session is ever kept from reading.
+const HEARD_MS: u32 = 320;
+
+/// An order, and when it was left.
+type Stamped = (Play, Option<Instant>);
+
+/// Marks numbered in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) first: u32,
+    pub(super) last: u32,
+}
+
+impl Run {
+    pub(super) fn one(mark: u32) -> Self {
+        Self { first: mark, last: mark }
+    }
+
+    /// How many; their numbers may turn over.
+    pub(super) fn len(self) -> u64 {
+        u64::from(self.last.wrapping_sub(self.first)) + 1
+    }
+
+    /// Takes in those that follow; false: they do not.
+    pub(super) fn join(&mut self, next: Self) -> bool {
+        let follows = next.first == self.last.wrapping_add(1);
+        if follows {
+            self.last = next.last;
+        }
+        follows
+    }
+}
+
+/// What is under way to the session: `Told`, marks in runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum News {
+    Marks { run: Run, how: Reached },
+    Digit { digit: Digit, held: Duration },
+}
 
 /// Wakes a session.
 #[derive(Clone, Debug)]
@@ -85,8 +123,18 @@ pub(super) fn rings(spec: StreamSpec) -> (CoreEnd, StreamEnd) {
         task: Arc::clone(&notify),
         news: false,
     };
-    let end =
-        StreamEnd { rate: spec.rate, orders, heard, told, spent, shared, notify, away: 0, finished: false };
+    let end = StreamEnd {
+        rate: spec.rate,
+        orders,
+        heard,
+        told,
+        telling: None,
+        spent,
+        shared,
+        notify,
+        away: 0,
+        finished: false,
+    };
     (core, end)
 }
 
@@ -94,9 +142,11 @@ pub(super) fn rings(spec: StreamSpec) -> (CoreEnd, StreamEnd) {
 #[derive(Debug)]
 pub struct StreamEnd {
     rate: SampleRate,
-    orders: Producer<Play>,
+    orders: Producer<Stamped>,
     heard: Consumer<i16>,
-    told: Consumer<Told>,
+    told: Consumer<News>,
+    /// What is left of a run of marks.
+    telling: Option<(Run, Reached)>,
     spent: Consumer<Vec<i16>>,
     shared: Arc<Shared>,
     notify: Arc<Notify>,
@@ -123,7 +173,17 @@ impl StreamEnd {
 
     /// The next mark reached or digit pressed.
     pub fn told(&mut self) -> Option<Told> {
-        self.told.pop().ok()
+        if self.telling.is_none() {
+            match self.told.pop().ok()? {
+                News::Marks { run, how } => self.telling = Some((run, how)),
+                News::Digit { digit, held } => return Some(Told::Digit { digit, held }),
+            }
+        }
+        let (run, how) = self.telling.take()?;
+        if run.len() > 1 {
+            self.telling = Some((Run { first: run.first.wrapping_add(1), ..run }, how));
+        }
+        Some(Told::Mark { mark: run.first, how })
     }
 
     /// Leaves an order for the core.
@@ -132,34 +192,47 @@ impl StreamEnd {
     /// The order itself when the ring is full: to be tried again after `woken`. Room is kept for `Clear` and
     /// `Finish`, which pass while audio and marks are refused.
     pub fn play(&mut self, order: Play) -> Result<(), Play> {
-        let order = match self.leave(order) {
+        self.order(order, None)
+    }
+
+    /// The same, and when what is ordered came from the bot: what its delay is judged by. Without it, it is taken to have
+    /// come when the core finds it.
+    ///
+    /// # Errors
+    /// As of `play`.
+    pub fn play_at(&mut self, now: Instant, order: Play) -> Result<(), Play> {
+        self.order(order, Some(now))
+    }
+
+    fn order(&mut self, order: Play, at: Option<Instant>) -> Result<(), Play> {
+        let order = match self.leave(order, at) {
             Ok(()) => return Ok(()),
             Err(order) => order,
         };
         self.shared.refused.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst); // either the core sees this, or we see the room it made
-        self.leave(order)
+        self.leave(order, at)
     }
 
-    fn leave(&mut self, order: Play) -> Result<(), Play> {
+    fn leave(&mut self, order: Play, at: Option<Instant>) -> Result<(), Play> {
         while self.spent().is_some() {}
         let audio = matches!(order, Play::Audio(_));
         let room = match order {
             Play::Audio(_) => self.orders.slots() > KEPT_FREE && self.away < SPENT,
-            Play::Mark(_) => self.orders.slots() > KEPT_FREE,
+            Play::Mark(_) | Play::Marks { .. } => self.orders.slots() > KEPT_FREE,
             Play::Clear { .. } | Play::Finish { .. } => true,
         };
         if !room {
             return Err(order);
         }
         let finish = matches!(order, Play::Finish { .. });
-        match self.orders.push(order) {
+        match self.orders.push((order, at)) {
             Ok(()) => {
                 self.away += usize::from(audio);
                 self.finished |= finish;
                 Ok(())
             }
-            Err(rtrb::PushError::Full(order)) => Err(order),
+            Err(rtrb::PushError::Full((order, _))) => Err(order),
         }
     }
 
@@ -206,16 +279,16 @@ impl StreamEnd {
         let room = self.shared.refused.load(Ordering::Relaxed)
             && self.orders.slots() > KEPT_FREE
             && self.away.saturating_sub(self.spent.slots()) < SPENT;
-        !self.heard.is_empty() || !self.told.is_empty() || room
+        !self.heard.is_empty() || !self.told.is_empty() || self.telling.is_some() || room
     }
 }
 
 /// The core's end: owned by a stream port.
 #[derive(Debug)]
 pub(super) struct CoreEnd {
-    orders: Consumer<Play>,
+    orders: Consumer<Stamped>,
     heard: Producer<i16>,
-    told: Producer<Told>,
+    told: Producer<News>,
     spent: Producer<Vec<i16>>,
     shared: Arc<Shared>,
     task: Arc<Notify>,
@@ -224,8 +297,8 @@ pub(super) struct CoreEnd {
 }
 
 impl CoreEnd {
-    /// The next order.
-    pub(super) fn order(&mut self) -> Option<Play> {
+    /// The next order, and when it was left if that is known.
+    pub(super) fn order(&mut self) -> Option<(Play, Option<Instant>)> {
         self.orders.pop().ok()
     }
 
@@ -234,7 +307,7 @@ impl CoreEnd {
         let waiting = self.orders.slots();
         let Ok(chunk) = self.orders.read_chunk(waiting) else { return 0 };
         let (head, tail) = chunk.as_slices();
-        let clear = |order: &Play| matches!(order, Play::Clear { .. });
+        let clear = |order: &Stamped| matches!(order.0, Play::Clear { .. });
         match tail.iter().rposition(clear) {
             Some(at) => head.len() + at + 1,
             None => head.iter().rposition(clear).map_or(0, |at| at + 1),
@@ -253,10 +326,10 @@ impl CoreEnd {
         self.heard.push_partial_slice(samples).1.len()
     }
 
-    /// Leaves a mark or digit; false: no room.
-    pub(super) fn tell(&mut self, told: Told) -> bool {
+    /// Leaves marks or a digit; false: no room.
+    pub(super) fn tell(&mut self, news: News) -> bool {
         self.news = true;
-        self.told.push(told).is_ok()
+        self.told.push(news).is_ok()
     }
 
     /// Sends a buffer home. There is room: `StreamEnd::play` lets no more out than the ring holds.
@@ -311,7 +384,7 @@ mod tests {
         loop {
             match end.play(Play::Audio(vec![1])) {
                 Ok(()) => match core.order() {
-                    Some(Play::Audio(buffer)) => kept.push(buffer),
+                    Some((Play::Audio(buffer), _)) => kept.push(buffer),
                     other => panic!("{other:?}"),
                 },
                 Err(order) => break drop(order),

@@ -80,12 +80,15 @@ impl Grid {
     }
 }
 
-/// A call's clock: blocks of 20 ms, or of 10 ms while a packet time asks for it, their mean exact for ever.
+/// A call's clock: blocks of 20 ms, or of 10 ms while a packet time asks for it, their mean exact for ever. While nothing
+/// is to be heard it may run ahead of itself by up to a block, so that what is to be heard next has not to wait for it.
 #[derive(Debug)]
 pub struct Clock {
     origin: Instant,
     ticked: u64,
     block: usize,
+    /// Samples it runs ahead.
+    ahead: usize,
 }
 
 impl Clock {
@@ -93,15 +96,39 @@ impl Clock {
     pub const CATCH_UP: u64 = 3;
     /// Samples of an ordinary block, 20 ms.
     pub const BLOCK: usize = 160;
+    /// What it falls back in a block of silence, 1 ms.
+    const EASE: usize = 8;
 
     /// The first block ends 20 ms from now.
     pub fn new(now: Instant) -> Self {
-        Self { origin: now, ticked: 0, block: Self::BLOCK }
+        Self { origin: now, ticked: 0, block: Self::BLOCK, ahead: 0 }
     }
 
     /// When the next block is due.
     pub fn due(&self) -> Instant {
         self.at(self.ticked + self.block as u64)
+    }
+
+    /// The next block is due sooner, as soon after `at` as may be: no more than a block before its time. True: it is.
+    pub fn hasten(&mut self, at: Instant) -> bool {
+        let sooner = self.due().saturating_duration_since(at).as_nanos() / SAMPLE.as_nanos();
+        let room = self.block.saturating_sub(self.ahead);
+        let samples = usize::try_from(sooner).unwrap_or(usize::MAX).min(room);
+        self.ahead += samples;
+        samples > 0
+    }
+
+    /// The next block is due so much sooner, less than a block; or, where there is no room for that, as much later as brings
+    /// it to the same place in the block behind.
+    pub fn shift(&mut self, sooner: Duration) {
+        let samples = usize::try_from(sooner.as_nanos() / SAMPLE.as_nanos()).unwrap_or(0) % self.block;
+        let ahead = self.ahead + samples;
+        self.ahead = if ahead <= self.block { ahead } else { ahead - self.block };
+    }
+
+    /// The next block is due up to 1 ms later, until the clock is itself again.
+    pub fn relax(&mut self) {
+        self.ahead = self.ahead.saturating_sub(Self::EASE);
     }
 
     /// Takes the next block: samples ticked since the beginning, its own included.
@@ -147,7 +174,7 @@ impl Clock {
 
     fn at(&self, samples: u64) -> Instant {
         // 125 µs a sample, exactly.
-        self.origin + Duration::from_micros(samples * 125)
+        self.origin + Duration::from_micros(samples.saturating_sub(self.ahead as u64) * 125)
     }
 }
 
@@ -216,6 +243,24 @@ mod tests {
         assert_eq!(clock.skip(7), 7 * 160);
         assert_eq!(clock.behind(origin + 200 * MS), 0);
         assert_eq!(clock.due(), origin + 160 * MS);
+    }
+
+    #[test]
+    fn a_clock_runs_ahead_by_a_block_at_most_and_falls_back_by_a_millisecond() {
+        let origin = Instant::now();
+        let mut clock = Clock::new(origin);
+        clock.tick();
+        assert!(clock.hasten(origin + 27 * MS) && clock.due() == origin + 27 * MS);
+        assert!(!clock.hasten(origin + 30 * MS), "never later");
+        clock.tick();
+        assert!(clock.hasten(origin + 30 * MS) && clock.due() == origin + 40 * MS, "a block before its time");
+        clock.tick();
+        clock.relax();
+        assert_eq!(clock.due(), origin + 61 * MS);
+        clock.shift(5 * MS); // there is room for one
+        assert_eq!(clock.due(), origin + 76 * MS);
+        (0..30).for_each(|_| clock.relax());
+        assert_eq!(clock.due(), origin + 80 * MS);
     }
 
     #[test]

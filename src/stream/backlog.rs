@@ -21,8 +21,20 @@ impl Backlog {
         }
     }
 
-    /// Another order.
+    /// Another order; marks that follow one another while they wait cost no more than one.
     pub(crate) fn push(&mut self, order: Play) {
+        let run = |order: &Play| match *order {
+            Play::Mark(mark) => Some((mark, mark)),
+            Play::Marks { first, last } => Some((first, last)),
+            Play::Audio(_) | Play::Clear { .. } | Play::Finish { .. } => None,
+        };
+        let before = self.orders.back().and_then(run);
+        if let (Some((first, end)), Some((next, last))) = (before, run(&order))
+            && next == end.wrapping_add(1)
+        {
+            self.orders.pop_back();
+            return self.orders.push_back(Play::Marks { first, last });
+        }
         self.orders.push_back(order);
     }
 
@@ -39,7 +51,7 @@ impl Backlog {
                 asked = before.or(asked); // the one behind it does its work too
                 false
             }
-            Play::Mark(_) | Play::Finish { .. } => true,
+            Play::Mark(_) | Play::Marks { .. } | Play::Finish { .. } => true,
         });
         self.orders.push_back(Play::Clear { asked });
         gone
@@ -96,13 +108,23 @@ mod tests {
     }
 
     #[test]
+    fn marks_that_wait_in_a_row_are_joined() {
+        let mut backlog = Backlog::default();
+        (0..1000).for_each(|mark| backlog.push(Play::Mark(mark)));
+        backlog.audio(vec![1]);
+        backlog.push(Play::Mark(1000));
+        let joined = ["Marks { first: 0, last: 999 }", "Audio([1])", "Mark(1000)"];
+        assert_eq!(text(&mut backlog), joined);
+    }
+
+    #[test]
     fn what_the_ring_gave_back_is_next_again() {
         let mut backlog = Backlog::default();
         backlog.push(Play::Mark(0));
-        backlog.push(Play::Mark(1));
+        backlog.push(Play::Mark(2));
         let first = backlog.next().expect("an order");
         backlog.give_back(first);
-        assert_eq!(text(&mut backlog), ["Mark(0)", "Mark(1)"]);
+        assert_eq!(text(&mut backlog), ["Mark(0)", "Mark(2)"]);
         assert!(backlog.is_empty());
     }
 }

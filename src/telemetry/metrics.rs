@@ -104,6 +104,11 @@ pub fn resource(resource: &'static str, used: usize, limit: usize) {
     gauge!("streamkit_resource_limit", "resource" => resource).set(limit as f64);
 }
 
+/// Tasks of the control plane that are alive (reliability R-5: none stays when its call is over).
+pub fn tasks(alive: usize) {
+    gauge!("streamkit_tasks").set(alive as f64);
+}
+
 // --- calls ---
 
 /// Calls of this trunk that are up or being set up.

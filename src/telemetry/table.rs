@@ -344,6 +344,7 @@ pub const TABLE: &[Metric] = &[
     metric("streamkit_repairs_total", Counter, &[Of("cause", REPAIRS)], "What was wrong and taken all the same."),
     metric("streamkit_resource_used", Gauge, &[Of("resource", RESOURCES)], "Fill of a bounded queue, table or pool."),
     metric("streamkit_resource_limit", Gauge, &[Of("resource", RESOURCES)], "Limit of a bounded queue, table or pool."),
+    metric("streamkit_tasks", Gauge, &[], "Tasks of the control plane that are alive."),
 
     metric("streamkit_rtp_packets_total", Counter, &[DIRECTION], "RTP packets taken and sent."),
     metric("streamkit_rtp_bytes_total", Counter, &[DIRECTION], "Octets of RTP payload taken and sent."),

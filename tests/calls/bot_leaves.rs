@@ -79,7 +79,7 @@ fn a_bot_that_closes_is_heard_to_the_end() {
     let ear = &world.callers[0].ear;
     assert!(find(&ear.line(), &companded(G711::Mu, &farewell)).is_some());
     let last = ear.packets.last().expect("audio").at;
-    assert!((ms(2000)..=ms(2060)).contains(&(last - closed)), "{:?}", last - closed);
+    assert!((ms(1980)..=ms(2060)).contains(&(last - closed)), "{:?}", last - closed);
     assert_eq!(world.bot().told(), "connected start", "a bot that closed first gets no stop");
     assert_eq!((&cdr["end"]["by"], &cdr["end"]["cause"]), (&"bot".into(), &"bot_closed".into()));
     assert_eq!(cdr["streams"][0]["audio"]["played_ms"], 2000);
@@ -107,7 +107,7 @@ fn silence_that_a_bot_leaves_is_not_waited_for() {
     let closed = world.now();
     world.finish();
     let last = world.callers[0].ear.packets.last().expect("audio").at;
-    assert!((ms(500)..=ms(560)).contains(&(last - closed)), "{:?}", last - closed);
+    assert!((ms(480)..=ms(560)).contains(&(last - closed)), "{:?}", last - closed);
 }
 
 #[test]

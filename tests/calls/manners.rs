@@ -37,10 +37,14 @@ pub(crate) fn assert_heard(world: &World, said: &[i16]) {
     ear.assert_steady();
 }
 
-/// Hangs up; the record of the stream.
+/// Hangs up; the record of the stream, whose outcome no habit of a bot's may change.
 pub(crate) fn hang_up(world: &mut World) -> Value {
     world.caller().hang_up();
-    world.finish()["streams"][0].take()
+    let stream = world.finish()["streams"][0].take();
+    let outcome = ["Status", "DisconnectedBy", "Disposition"].map(|name| stream[name].as_str());
+    assert_eq!(outcome, ["completed", "user", "caller_hangup"].map(Some));
+    assert_eq!(stream["Error"], Value::Null);
+    stream
 }
 
 pub(crate) fn drops(world: &mut World, why: Drop) -> u64 {
@@ -308,6 +312,27 @@ fn of_ten_minutes_at_once_two_are_played_and_the_rest_is_refused() {
     let figures = ["received_ms", "played_ms", "refused_ms", "cleared_ms"].map(|name| audio[name].as_u64());
     assert_eq!(figures, [121_000, 121_000, 480_000, 0].map(Some));
     assert_eq!(stream["messages"]["ignored"], 0);
+}
+
+#[test]
+fn a_bot_that_never_reads_is_heard_until_it_is_given_up() {
+    let mut world = in_a_call();
+    world.bot().sleep();
+    let said = words(13, 3000);
+    world.bot().say(&said);
+    world.bot().mark("end");
+    let stream = world.finish()["streams"][0].take();
+    assert_heard(&world, &said);
+    let outcome = ["Status", "DisconnectedBy", "Disposition", "Error"].map(|name| stream[name].as_str());
+    assert_eq!(outcome, ["failed", "NA", "connection_lost", "3014 ws peer unresponsive"].map(Some));
+    assert_eq!(
+        (&stream["audio"]["received_ms"], &stream["audio"]["played_ms"]),
+        (&3000.into(), &3000.into())
+    );
+    assert_eq!(stream["marks"], json!({"received": 1, "played": 1, "cleared": 0}));
+    let dropped = stream["messages"]["dropped"].as_u64();
+    assert!(dropped >= Some(640), "all but the two seconds that may wait: {dropped:?}");
+    assert_eq!(names(&mut world), [""; 0], "it saw nothing");
 }
 
 #[test]

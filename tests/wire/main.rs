@@ -12,6 +12,7 @@ mod dynamic;
 #[allow(dead_code)]
 mod kit;
 mod line;
+mod load;
 mod many;
 mod pbx;
 #[allow(dead_code)] // each of the two binaries uses its part

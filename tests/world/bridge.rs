@@ -155,7 +155,7 @@ impl Bridge {
             post.at(post.now + self.delay, Parcel::ToBot(self.index, frame));
         }
         while let Some(order) = self.session.poll_play() {
-            if let Err(order) = self.end.play(order) {
+            if let Err(order) = self.end.play_at(post.now, order) {
                 self.session.give_back(order);
                 break;
             }

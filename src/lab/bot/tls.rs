@@ -70,7 +70,7 @@ impl Certificate {
         std::fs::write(path, pem)
     }
 
-    pub(super) fn acceptor(&self) -> Result<TlsAcceptor> {
+    pub(in crate::lab) fn acceptor(&self) -> Result<TlsAcceptor> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let (chain, key) = self.pair();
         let config = rustls::ServerConfig::builder_with_provider(provider)

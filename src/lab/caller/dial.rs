@@ -104,7 +104,7 @@ pub enum DialError {
     Io(#[from] io::Error),
 }
 
-pub(super) fn check_headers(headers: &[(String, String)]) -> Result<(), DialError> {
+pub(in crate::lab) fn check_headers(headers: &[(String, String)]) -> Result<(), DialError> {
     let bad = |(name, value): &&(String, String)| {
         let token = |b: u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b);
         name.is_empty() || !name.bytes().all(token) || value.chars().any(char::is_control)
@@ -138,7 +138,7 @@ pub(super) async fn target(dial: &Dial) -> Result<(SocketAddr, Transport), DialE
 }
 
 /// The address of ours that packets to `to` leave from.
-pub(super) fn facing(bind: IpAddr, to: SocketAddr) -> io::Result<IpAddr> {
+pub(in crate::lab) fn facing(bind: IpAddr, to: SocketAddr) -> io::Result<IpAddr> {
     if !bind.is_unspecified() {
         return Ok(bind);
     }

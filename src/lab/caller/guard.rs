@@ -7,14 +7,14 @@ use crate::sdp::{Crypto, Master, Suite};
 
 /// Both directions.
 #[derive(Debug)]
-pub(super) struct Guard {
-    pub(super) sending: Sending,
-    pub(super) receiving: Receiving,
+pub(in crate::lab) struct Guard {
+    pub(in crate::lab) sending: Sending,
+    pub(in crate::lab) receiving: Receiving,
 }
 
 impl Guard {
     /// What a description says: a key that stays keeps its turns and its replay list, one that changes begins anew.
-    pub(super) fn after(before: Option<Self>, now: Instant, crypto: &Crypto) -> Self {
+    pub(in crate::lab) fn after(before: Option<Self>, now: Instant, crypto: &Crypto) -> Self {
         let (send, receive) = (key(crypto.suite, &crypto.send), key(crypto.suite, &crypto.receive));
         let Some(Self { mut sending, mut receiving }) = before else {
             return Self { sending: Sending::new(send), receiving: Receiving::new(receive, crypto.mki) };

@@ -59,8 +59,8 @@ pub(super) struct Agreement {
 
 /// Sockets for RTP and RTCP.
 #[derive(Debug)]
-pub(super) struct Pair {
-    pub(super) rtp: UdpSocket,
+pub(in crate::lab) struct Pair {
+    pub(in crate::lab) rtp: UdpSocket,
     /// Absent when the port above was taken.
     rtcp: Option<UdpSocket>,
 }
@@ -270,7 +270,7 @@ fn receive(socket: &UdpSocket, now: Instant) -> Option<(Instant, usize, [u8; 204
 }
 
 /// Sockets for RTP on an even port, with arrival times, and for RTCP on the port above it if that is free.
-pub(super) fn pair(ip: IpAddr) -> io::Result<Pair> {
+pub(in crate::lab) fn pair(ip: IpAddr) -> io::Result<Pair> {
     let mut odd = Vec::new();
     loop {
         let rtp = UdpSocket::bind((ip, 0))?;

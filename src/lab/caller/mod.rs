@@ -24,13 +24,13 @@
 
 mod call;
 mod desk;
-mod dial;
-mod guard;
+pub(in crate::lab) mod dial;
+pub(in crate::lab) mod guard;
 mod heard;
-mod line;
+pub(in crate::lab) mod line;
 mod mouth;
 mod pacer;
-mod wire;
+pub(in crate::lab) mod wire;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

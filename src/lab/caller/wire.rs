@@ -154,7 +154,7 @@ impl Calls {
 }
 
 /// An endpoint that takes requests of anyone: whoever is called may send from elsewhere.
-pub(super) fn endpoint(config: &Config, entropy: Entropy) -> Endpoint {
+pub(in crate::lab) fn endpoint(config: &Config, entropy: Entropy) -> Endpoint {
     let everywhere = ["0.0.0.0/0", "::/0"].map(|net| net.parse().expect("a network"));
     let trunk = Trunk {
         name: "anyone".to_owned(),
@@ -174,7 +174,7 @@ pub(super) fn endpoint(config: &Config, entropy: Entropy) -> Endpoint {
 }
 
 /// UDP and TCP on one port; on both families when bound to all addresses and the system has both.
-pub(super) fn sockets(config: &Config) -> io::Result<(Sockets, u16)> {
+pub(in crate::lab) fn sockets(config: &Config) -> io::Result<(Sockets, u16)> {
     let mut tries = 0;
     loop {
         let opened = free_port(config).and_then(|port| {
@@ -209,7 +209,7 @@ fn free_port(config: &Config) -> io::Result<u16> {
     }
 }
 
-fn call_id(bytes: &[u8]) -> Option<String> {
+pub(in crate::lab) fn call_id(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
     let named = |line: &str| {
         let (name, value) = line.split_once(':')?;

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::super::port::player::Player;
 use super::super::port::stream::pair;
 use super::super::ring::StreamEnd;
-use super::super::{Counts, Play, Reached, Reservation, StreamSpec};
+use super::super::{Counts, Play, Reached, Reservation, StreamSpec, Told};
 use super::*;
 use crate::audio::G711;
 use crate::audio::g711::{MU_TO_LINEAR, linear_to_mu};
@@ -15,6 +15,7 @@ use crate::ids::CallKey;
 use crate::rtp::Packet;
 use crate::units::{Digit, SampleRate, Ssrc};
 
+mod delay;
 mod secured;
 mod truth;
 
@@ -249,8 +250,10 @@ fn g711_and_a_bot_at_8_khz_are_the_same_samples_both_ways() {
     let expected: Vec<i16> = said.iter().map(|&octet| MU_TO_LINEAR[usize::from(octet)]).collect();
     let begin = world.heard.iter().position(|&s| s == expected[0]).expect("heard");
     assert!(world.heard[begin..].starts_with(&expected), "the bot hears the caller's samples");
-    let got: Vec<u8> = world.got.iter().flat_map(|got| got.payload.clone()).collect();
-    assert!(got.starts_with(&said), "the caller hears the bot's samples, from the first packet on");
+    world.pass(40);
+    let begin = world.got.iter().position(|got| !got.silent()).expect("heard");
+    let got: Vec<u8> = world.got[begin..].iter().flat_map(|got| got.payload.clone()).collect();
+    assert!(got.starts_with(&said), "the caller hears the bot's samples, from its first packet on");
 }
 
 #[test]
@@ -279,7 +282,7 @@ fn a_burst_of_six_seconds_plays_for_six_seconds_with_its_mark_at_its_place() {
         world.pass(7000);
         let voiced = world.voiced();
         let (first, last) = (voiced[0].at, voiced[voiced.len() - 1].at);
-        assert_eq!(first, 120 * MS, "the prebuffer is full at once");
+        assert_eq!(first, 127 * MS, "the prebuffer is full at once");
         // A resampler's delay of 2 ms reaches into one more packet.
         let packets = if rate == SampleRate::Hz8000 { 300 } else { 301 };
         assert_eq!((voiced.len(), (last - first).as_millis() as usize), (packets, 20 * (packets - 1)));
@@ -335,14 +338,19 @@ fn an_utterance_begins_when_the_prebuffer_is_full_or_its_time_is_up() {
     world.play(Play::Audio(vec![8000; 160])); // taken at 20 ms
     world.pass(500);
     let voiced: Vec<_> = world.voiced().iter().map(|got| got.at).collect();
-    assert_eq!(voiced, [80 * MS], "60 ms after its first sample came");
+    assert_eq!(voiced, [87 * MS], "60 ms after its first sample came, and 7 for those behind it");
 
-    for n in 0..3 {
-        world.play(Play::Audio(vec![8000; 160])); // taken at 520, 540, 560 ms
-        world.pass(if n < 2 { 20 } else { 460 });
+    world.pass(1000);
+    let begun = world.time();
+    for n in 0..8 {
+        world.play(Play::Audio(vec![8000; 160]));
+        world.pass(if n < 7 { 7 } else { 460 });
     }
-    let voiced: Vec<_> = world.voiced()[1..].iter().map(|got| got.at).collect();
-    assert_eq!(voiced, [560 * MS, 580 * MS, 600 * MS], "as soon as 60 ms were there");
+    let voiced: Vec<_> = world.voiced()[1..].iter().map(|got| got.at - begun).collect();
+    assert!(
+        voiced[0] <= 55 * MS && voiced.len() == 8,
+        "{voiced:?}: soon after 60 ms were there behind the first 20"
+    );
 }
 
 #[test]
@@ -357,7 +365,8 @@ fn a_queue_that_runs_empty_within_an_utterance_is_counted() {
     world.apply(Command::Close(BOT));
     let Some((_, Event::Closed(BOT, counts))) = world.events.pop() else { panic!("closed") };
     let Counts::Stream(counts) = *counts else { panic!("a stream's") };
-    assert_eq!((counts.starved, counts.longest_starvation_ms, counts.played), (1, 200, 4850));
+    assert_eq!((counts.starved, counts.played), (1, 4850));
+    assert!((190..=210).contains(&counts.longest_starvation_ms), "{}", counts.longest_starvation_ms);
     let padded = world.voiced().into_iter().filter(|got| got.payload.last() == Some(&SILENCE)).count();
     assert_eq!(padded, 1);
 }
@@ -525,7 +534,7 @@ fn a_session_that_is_dropped_leaves_its_audio_to_be_played() {
     let mut world = World::call(SampleRate::Hz16000);
     world.play(Play::Audio(vec![8000; 16_000]));
     world.bot = None;
-    world.pass(1019);
+    world.pass(1026);
     assert!(!world.is_drained());
     world.pass(1);
     assert!(world.is_drained());
@@ -542,7 +551,7 @@ fn a_flood_of_small_chunks_neither_blocks_a_clear_nor_loses_a_mark() {
     for round in 0..20 {
         loop {
             let bot = world.bot.as_mut().expect("a bot");
-            if bot.play(Play::Audio(vec![8000; 2])).is_err() || bot.play(Play::Mark(marks)).is_err() {
+            if bot.play(Play::Audio(vec![8000; 40])).is_err() || bot.play(Play::Mark(marks)).is_err() {
                 break;
             }
             marks += 1;
@@ -552,7 +561,7 @@ fn a_flood_of_small_chunks_neither_blocks_a_clear_nor_loses_a_mark() {
             world.clear();
             world.pass(20);
             let taken = world.bot.as_ref().expect("a bot").taken();
-            assert!(taken - before > 256, "the clear reached past the full queue");
+            assert!(taken - before > 16 * 40, "the clear reached past the full queue");
         }
         world.pass(20);
     }

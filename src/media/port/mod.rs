@@ -1,10 +1,12 @@
 //! The ends of audio. A port is passive: its graph calls it, no port knows another.
 
+mod arrivals;
 pub(super) mod control;
 pub(super) mod guard;
 pub(super) mod keys;
 pub mod player;
 pub(super) mod playout;
+pub(super) mod quiet;
 pub(super) mod rtp;
 pub mod stream;
 pub(super) mod turns;

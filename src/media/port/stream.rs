@@ -3,15 +3,15 @@
 //! What it hears comes from one RTP port on arrival (it *drives* the line), or else from the call's clock: silence,
 //! a mix, a prompt. Whatever the links are, the line follows real time from the opening on (agentstream.md 7.1, R-45).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::ring::{CoreEnd, StreamEnd, Wake, rings};
 use super::super::tick::Clock;
-use super::super::{StreamCounts, StreamSpec, Told};
+use super::super::{StreamCounts, StreamSpec};
 use super::playout::Playout;
 use super::turns::Turns;
 use crate::audio::{Resampler, ToneMute};
-use crate::units::SampleRate;
+use crate::units::{Digit, SampleRate};
 
 /// Samples at 8000 Hz by which a driver's line may run before or behind real time: more than any jitter buffer holds
 /// and any packet lasts. Beyond, the line is cut or filled, so that no peer's clock or fault bends it.
@@ -22,10 +22,10 @@ pub fn pair(spec: StreamSpec) -> (StreamPort, StreamEnd) {
     let (core, end) = rings(spec);
     let port = Stream {
         end: core,
-        rate: spec.rate,
         playout: Playout::new(spec),
         turns: Turns::default(),
-        up: Resampler::new(SampleRate::Hz8000, spec.rate),
+        up: (spec.rate != SampleRate::Hz8000)
+            .then(|| Box::new(Resampler::new(SampleRate::Hz8000, spec.rate))),
         mute: None,
         base: 0,
         line: 0,
@@ -53,10 +53,10 @@ impl StreamPort {
 #[derive(Debug)]
 pub(in crate::media) struct Stream {
     end: CoreEnd,
-    rate: SampleRate,
     playout: Playout,
     turns: Turns,
-    up: Resampler,
+    /// To the bot's rate, where that is another.
+    up: Option<Box<Resampler>>,
     /// Takes the tones of keys out of what is heard.
     mute: Option<Box<ToneMute>>,
     /// The call's clock at the opening.
@@ -78,7 +78,7 @@ impl Stream {
     /// Takes the orders that came; true: a clear was among them.
     pub(in crate::media) fn intake(&mut self, now: Instant) -> bool {
         let abandoned = self.end.abandoned();
-        let intake = self.playout.intake(now, &mut self.end);
+        let intake = self.playout.intake(now, self.turns.spoke(), &mut self.end);
         if abandoned && !self.orphan {
             self.orphan = true;
             self.playout.orphaned();
@@ -90,10 +90,20 @@ impl Stream {
         intake.cleared
     }
 
-    /// Fills a block of what the bot says; true: some of it is the bot's.
-    pub(in crate::media) fn pull(&mut self, now: Instant, out: &mut [i16]) -> bool {
+    /// When the bot's audio that waits is to begin to play.
+    pub(in crate::media) fn begins(&self) -> Option<Instant> {
+        self.playout.begins()
+    }
+
+    /// By how much the block due at `at` had better leave sooner.
+    pub(in crate::media) fn late(&self, at: Instant) -> Option<Duration> {
+        self.playout.late(at)
+    }
+
+    /// Fills the block of what the bot says that is due at `at`; true: some of it is the bot's.
+    pub(in crate::media) fn pull(&mut self, now: Instant, at: Instant, out: &mut [i16]) -> bool {
         let (place, _) = self.playout.places();
-        let voiced = self.playout.pull(now, self.turns.spoke(), out, &mut self.end);
+        let voiced = self.playout.pull((now, at), self.turns.spoke(), out, &mut self.end);
         if voiced {
             self.turns.said(now, out, place);
         }
@@ -158,11 +168,12 @@ impl Stream {
                 }
                 None => piece,
             };
-            let made = if self.rate == SampleRate::Hz8000 {
-                piece
-            } else {
-                let made = self.up.process(piece, &mut converted);
-                &converted[..made]
+            let made = match &mut self.up {
+                None => piece,
+                Some(up) => {
+                    let made = up.process(piece, &mut converted);
+                    &converted[..made]
+                }
             };
             let lost = self.end.hear(made) as u64;
             let counts = self.playout.counts_mut();
@@ -172,8 +183,8 @@ impl Stream {
     }
 
     /// Hears a key; false: the session reads nothing, and the key is lost.
-    pub(in crate::media) fn digit(&mut self, told: Told) -> bool {
-        let kept = self.playout.digit(told);
+    pub(in crate::media) fn digit(&mut self, digit: Digit, held: Duration) -> bool {
+        let kept = self.playout.digit(digit, held);
         self.report();
         kept
     }

@@ -20,6 +20,9 @@ const FIRST_BOUND: i64 = 60 * MS;
 pub(super) const FIRST: i64 = 2000 * MS;
 /// Added to the spread that was seen: the next packet may be a little worse.
 const MARGIN: i64 = 10 * MS;
+/// What follows a lost packet of 20 ms is here so soon after its time: a gap whose both sides are known is filled better
+/// than one with one side, and waiting for it delays nothing that came.
+const SOON: i64 = 2 * MS;
 /// Samples of a loss that are worth concealing (reliability R-45).
 const CONCEALED: u64 = 60 * 8;
 /// Samples of silence told at once.
@@ -64,13 +67,14 @@ pub struct JitterBuffer {
 
 impl JitterBuffer {
     /// A line that begins now, silent until the first packet. `max` is the longest wait for a packet
-    /// (`media.jitter.max`), at least 20 ms.
+    /// (`media.jitter.max`), 20 ms to 1 s.
     pub fn new(now: Instant, max: Duration) -> Self {
+        let max = max.clamp(Duration::from_millis(20), Duration::from_secs(1));
         Self {
             epoch: now,
-            max_bound: i64::try_from(max.as_micros()).unwrap_or(i64::MAX).clamp(LEAST_BOUND, 1000 * MS),
+            max_bound: max.as_micros() as i64,
             line: 0,
-            store: Store::new(),
+            store: Store::new(max),
             spread: Spread::new(),
             source: None,
             former: None,
@@ -140,6 +144,22 @@ impl JitterBuffer {
                 }
             }
         }
+    }
+
+    /// What stands at the line already, without a gap, behind a piece that was lost: what the next `pop`s deliver.
+    /// As much as fits `out`; how much that is.
+    pub fn following(&self, out: &mut [u8]) -> usize {
+        let (mut line, mut written) = (self.line, 0);
+        while let Some(audio) = self.store.at_place(line).filter(|audio| !audio.joint) {
+            let octets = self.store.octets(audio);
+            let n = octets.len().min(out.len() - written);
+            if n == 0 {
+                break;
+            }
+            out[written..written + n].copy_from_slice(&octets[..n]);
+            (line, written) = (audio.end(), written + n);
+        }
+        written
     }
 
     /// When the next place of the line becomes overdue, should nothing arrive before.
@@ -232,7 +252,8 @@ impl JitterBuffer {
     fn patience(&self, now: i64) -> i64 {
         let new = self.timed && now < self.since + FIRST;
         let least = if new { FIRST_BOUND } else { LEAST_BOUND };
-        (self.width + MARGIN).max(least).min(self.max_bound)
+        let next = if self.timed { self.duration.min(SILENCE) as i64 * SAMPLE + SOON } else { 0 };
+        (self.width + next.max(MARGIN)).max(least).min(self.max_bound)
     }
 
     fn give_up(&mut self, samples: u64) -> Item<'static> {

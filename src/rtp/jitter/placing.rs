@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::buffer::{FIRST, JitterBuffer, MS, SAMPLE};
 use super::source::{Number, Source};
-use super::store::{Slot, WINDOW};
+use super::store::Slot;
 use super::{Arrival, Discard, Kind};
 use crate::rtp::packet::MAX_PAYLOAD;
 
@@ -12,8 +12,10 @@ use crate::rtp::packet::MAX_PAYLOAD;
 const MOST_AHEAD: i64 = 160 * MS;
 /// A stamp may claim a pause longer by so much than the clock says.
 const SLACK: i64 = 60 * 8;
-/// How far the packets may run off the clock before they are brought back, and how soon again.
-const OFF: i64 = 30 * MS;
+/// How far the packets may run off the clock before they are brought back in a silence, and in any case; and how soon
+/// again.
+const OFF: i64 = 20 * MS;
+const OFF_ALOUD: i64 = 40 * MS;
 const FAR_OFF: i64 = 60 * MS;
 const RARELY: i64 = 10_000 * MS;
 const SOON: i64 = 1000 * MS;
@@ -165,7 +167,7 @@ impl JitterBuffer {
             return Err(Discard::Late);
         }
         self.late = None;
-        self.keep_corrected(now, number, place, packet.payload)
+        self.keep_corrected(now, number, place, packet)
     }
 
     /// Where the newest audio stands: where its stamp says, as far as that can be.
@@ -174,7 +176,7 @@ impl JitterBuffer {
         let stamped = source.place(number, timestamp);
         let ideal = self.ideal(now, samples);
         // What numbers are missing may take as long as such packets do.
-        let expected = source.end + missing.min(WINDOW) as i64 * self.duration as i64;
+        let expected = source.end + missing.min(self.store.window()) as i64 * self.duration as i64;
         if stamped < source.end {
             return ideal.clamp(source.end, expected).max(self.line as i64);
         }
@@ -207,9 +209,16 @@ impl JitterBuffer {
     }
 
     /// Keeps audio; when the packets run off the clock, some of it is left out or room is made before it.
-    fn keep_corrected(&mut self, now: i64, number: u64, place: i64, payload: &[u8]) -> Result<(), Discard> {
-        let off = self.spread.least();
-        if off.abs() <= OFF || now < self.correct_at.max(self.since + FIRST) {
+    fn keep_corrected(
+        &mut self,
+        now: i64,
+        number: u64,
+        place: i64,
+        packet: Arrival<'_>,
+    ) -> Result<(), Discard> {
+        let (off, payload) = (self.spread.least(), packet.payload);
+        let most = if packet.faint { OFF } else { OFF_ALOUD };
+        if off.abs() <= most || now < self.correct_at.max(self.since + FIRST) {
             let joint = std::mem::take(&mut self.joint);
             return self.store.keep(number, place.max(0) as u64, joint, payload);
         }
@@ -229,6 +238,11 @@ impl JitterBuffer {
             return Ok(());
         }
         self.store.keep(number, (place + gap).max(0) as u64, true, left)
+    }
+
+    /// Whether the packets run off the clock: a faint one is where that is to be put right.
+    pub fn runs_off(&self) -> bool {
+        self.spread.least().abs() > OFF
     }
 
     /// Place of a packet that came by the fastest path, and arrived now.

@@ -1,15 +1,23 @@
-//! Where packets wait for those before them: a window of 128 numbers over 64 blocks of 160 octets.
+//! Where packets wait for those before them: a window of numbers over blocks of 80 octets.
 //!
-//! 64 blocks are 1.28 s of 20 ms packets in 10 KiB; a longer packet takes several blocks in a row, so what
-//! it carries stays in one piece. Allocated once, when the call begins.
+//! A packet takes several blocks in a row, so what it carries stays in one piece. Nothing waits for longer than the
+//! longest wait and as far ahead of the clock as the line may be: there is room for that in packets of 10 ms and
+//! longer, and no more. 52 blocks of 10 ms, in 4 KiB, at the default of 200 ms. Allocated once, when the call begins.
+
+use std::time::Duration;
 
 use super::Discard;
 
-/// Numbers that may wait at once.
-pub(super) const WINDOW: u64 = 128;
-
-const BLOCK: usize = 160;
-const BLOCKS: usize = 64;
+const BLOCK: usize = 80;
+const BLOCK_MS: u128 = 10;
+/// Beyond the longest wait: what the line may be ahead, and a packet of 160 ms.
+const BEYOND_MS: u128 = 320;
+/// As many as `free` has bits: 1.28 s.
+const MOST_BLOCKS: u128 = 128;
+/// Numbers that may wait at once: of packets of 5 ms, as long as the default wait and what goes beyond.
+const WINDOW: usize = 64;
+/// The same when more may wait.
+const LONG_WINDOW: usize = 128;
 
 /// What is known of one number.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,10 +63,11 @@ pub(super) struct Ahead {
 
 #[derive(Debug)]
 pub(super) struct Store {
-    slots: Box<[Slot; WINDOW as usize]>,
-    octets: Box<[u8; BLOCK * BLOCKS]>,
+    /// A power of two.
+    slots: Box<[Slot]>,
+    octets: Box<[u8]>,
     /// A bit for each block that is free.
-    free: u64,
+    free: u128,
     /// The first number not yet delivered or given up. The first of all leaves room for numbers before it.
     next: u64,
     /// The number after the highest that came, and never below `next`.
@@ -66,14 +75,22 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn new() -> Self {
+    /// Room for what waits `max` at most.
+    pub(super) fn new(max: Duration) -> Self {
+        let blocks = (max.as_millis() + BEYOND_MS).div_ceil(BLOCK_MS).min(MOST_BLOCKS);
+        let window = if blocks > WINDOW as u128 { LONG_WINDOW } else { WINDOW };
         Self {
-            slots: Box::new([Slot::Empty; WINDOW as usize]),
-            octets: Box::new([0; BLOCK * BLOCKS]),
-            free: u64::MAX,
-            next: 2 * WINDOW,
-            end: 2 * WINDOW,
+            slots: vec![Slot::Empty; window].into(),
+            octets: vec![0; BLOCK * blocks as usize].into(),
+            free: u128::MAX >> (MOST_BLOCKS - blocks),
+            next: 2 * window as u64,
+            end: 2 * window as u64,
         }
+    }
+
+    /// Numbers that may wait at once.
+    pub(super) fn window(&self) -> u64 {
+        self.slots.len() as u64
     }
 
     /// The first number not yet delivered or given up.
@@ -83,7 +100,7 @@ impl Store {
 
     /// What stands at that number.
     pub(super) fn head(&self) -> Slot {
-        self.slots[place(self.next)]
+        self.slots[self.place(self.next)]
     }
 
     /// Whether nothing has come beyond the head.
@@ -95,7 +112,7 @@ impl Store {
     pub(super) fn ahead(&self) -> Ahead {
         let mut ahead = Ahead::default();
         for number in self.next..self.end {
-            match self.slots[place(number)] {
+            match self.slots[self.place(number)] {
                 Slot::Empty | Slot::Void => {}
                 Slot::Quiet => ahead.quiet = ahead.quiet.or(Some(number)),
                 Slot::Audio(audio) => {
@@ -107,9 +124,17 @@ impl Store {
         ahead
     }
 
+    /// The audio that begins at this place of the line.
+    pub(super) fn at_place(&self, line: u64) -> Option<Audio> {
+        (self.next..self.end).find_map(|number| match self.slots[self.place(number)] {
+            Slot::Audio(audio) if audio.place == line => Some(audio),
+            Slot::Audio(_) | Slot::Empty | Slot::Void | Slot::Quiet => None,
+        })
+    }
+
     /// Place of the first sample after all that waits, 0 when nothing does.
     pub(super) fn last_end(&self) -> u64 {
-        let ends = (self.next..self.end).map(|number| match self.slots[place(number)] {
+        let ends = (self.next..self.end).map(|number| match self.slots[self.place(number)] {
             Slot::Audio(audio) => audio.end(),
             Slot::Empty | Slot::Void | Slot::Quiet => 0,
         });
@@ -120,7 +145,8 @@ impl Store {
     pub(super) fn pass_to(&mut self, number: u64) -> u64 {
         let mut forgotten = 0;
         for passed in self.next..number.min(self.end) {
-            let slot = std::mem::take(&mut self.slots[place(passed)]);
+            let at = self.place(passed);
+            let slot = std::mem::take(&mut self.slots[at]);
             if let Slot::Audio(audio) = slot {
                 self.free |= blocks(audio.samples.into()) << audio.block;
                 forgotten += 1;
@@ -138,17 +164,25 @@ impl Store {
         self.octets.get(from + cut..from + usize::from(audio.samples)).unwrap_or(&[])
     }
 
+    /// The samples of audio that waits.
+    pub(super) fn octets(&self, audio: Audio) -> &[u8] {
+        let from = usize::from(audio.block) * BLOCK;
+        self.octets.get(from..from + usize::from(audio.samples)).unwrap_or(&[])
+    }
+
     /// The joint of the head is told.
     pub(super) fn joined(&mut self) {
-        if let Slot::Audio(audio) = &mut self.slots[place(self.next)] {
+        let at = self.place(self.next);
+        if let Slot::Audio(audio) = &mut self.slots[at] {
             audio.joint = false;
         }
     }
 
     /// Notes that a number came that brings no samples.
     pub(super) fn note(&mut self, number: u64, slot: Slot) {
-        if (self.next..self.next + WINDOW).contains(&number) {
-            self.slots[place(number)] = slot;
+        if (self.next..self.next + self.window()).contains(&number) {
+            let at = self.place(number);
+            self.slots[at] = slot;
             self.end = self.end.max(number + 1);
         }
     }
@@ -158,10 +192,11 @@ impl Store {
         if number < self.next {
             return Err(Discard::Late);
         }
-        if number >= self.next + WINDOW {
+        if number >= self.next + self.window() {
             return Err(Discard::Early);
         }
-        let slot = &mut self.slots[place(number)];
+        let index = self.place(number);
+        let slot = &mut self.slots[index];
         if !matches!(slot, Slot::Empty) {
             return Err(Discard::Duplicate);
         }
@@ -176,21 +211,21 @@ impl Store {
 
     /// Moves the window so that it holds `number`; how much audio that cost.
     pub(super) fn make_room(&mut self, number: u64) -> u64 {
-        if number < self.next + WINDOW { 0 } else { self.pass_to(number) }
+        if number < self.next + self.window() { 0 } else { self.pass_to(number) }
+    }
+
+    fn place(&self, number: u64) -> usize {
+        number as usize & (self.slots.len() - 1)
     }
 }
 
-fn place(number: u64) -> usize {
-    (number % WINDOW) as usize
-}
-
-/// As many low bits as blocks are needed for so many octets, 1 to 10.
-fn blocks(octets: usize) -> u64 {
+/// As many low bits as blocks are needed for so many octets, 1 to 20.
+fn blocks(octets: usize) -> u128 {
     (1 << octets.div_ceil(BLOCK).max(1)) - 1
 }
 
 /// The first of so many free blocks in a row.
-fn room(free: u64, octets: usize) -> Option<u8> {
+fn room(free: u128, octets: usize) -> Option<u8> {
     let mut rows = free;
     for _ in 1..octets.div_ceil(BLOCK).max(1) {
         rows &= rows >> 1;
@@ -204,7 +239,8 @@ mod tests {
 
     #[test]
     fn long_packets_lie_in_one_piece_and_give_all_back() {
-        let mut store = Store::new();
+        let mut store = Store::new(Duration::from_secs(1));
+        let all = store.free;
         for round in 0..50_u64 {
             let mut kept = Vec::new();
             for i in 0..6 {
@@ -217,24 +253,35 @@ mod tests {
                 assert_eq!(store.take(audio, 0), &payload[..]);
             }
         }
-        assert_eq!(store.free, u64::MAX);
+        assert_eq!(store.free, all);
     }
 
     #[test]
     fn a_full_store_refuses_and_stays_right() {
-        let mut store = Store::new();
-        let first = store.next();
+        let mut store = Store::new(Duration::from_millis(200));
+        let (first, all) = (store.next(), store.free);
         let full = (0..).find(|&i| store.keep(first + i, 0, false, &[7; 1600]).is_err());
-        assert_eq!(full, Some(6));
-        assert_eq!(store.pass_to(first + 6), 6);
-        assert_eq!(store.free, u64::MAX);
+        assert_eq!(full, Some(2));
+        assert_eq!(store.pass_to(first + 2), 2);
+        assert_eq!(store.free, all);
+    }
+
+    #[test]
+    fn there_is_room_for_the_longest_wait_and_no_more_memory() {
+        for (max, window, octets) in [(20, 64, 2720), (200, 64, 4160), (400, 128, 5760), (1000, 128, 10_240)]
+        {
+            let store = Store::new(Duration::from_millis(max));
+            assert_eq!((store.window(), store.octets.len()), (window, octets), "{max} ms");
+        }
+        let all = size_of::<crate::rtp::JitterBuffer>() + 64 * size_of::<Slot>() + 4160;
+        assert!(all <= 6 * 1024, "{all} octets a call");
     }
 
     #[test]
     fn blocks_in_a_row_are_found_between_taken_ones() {
-        assert_eq!(room(0b0111_0110, 480), Some(4));
-        assert_eq!(room(0b0111_0110, 320), Some(1));
-        assert_eq!(room(1 << 63, 161), None);
-        assert_eq!(room(1 << 63, 160), Some(63));
+        assert_eq!(room(0b0111_0110, 240), Some(4));
+        assert_eq!(room(0b0111_0110, 160), Some(1));
+        assert_eq!(room(1 << 127, 81), None);
+        assert_eq!(room(1 << 127, 80), Some(127));
     }
 }

@@ -18,7 +18,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
@@ -116,8 +115,8 @@ impl Lane {
 struct Place {
     seat: Seat,
     scheduled: Option<Instant>,
-    /// It is watched for room to write.
-    blocked: bool,
+    /// It is among those with more to read.
+    more: bool,
 }
 
 /// The streams of one lane.
@@ -135,8 +134,11 @@ struct Floor {
     free: BinaryHeap<Reverse<u32>>,
     due: BinaryHeap<Reverse<(Instant, u32)>>,
     desk: Desk,
-    /// A socket had more than its share.
-    more: bool,
+    /// Those whose sockets had more than their share, which a socket does not tell again; those that are served.
+    more: Vec<u32>,
+    served: Vec<u32>,
+    /// Room for those that are marked.
+    marked: Vec<u32>,
     /// The last round that had work, and whether the one before was a step ago at most.
     last: Instant,
     dense: bool,
@@ -159,58 +161,99 @@ impl Floor {
             free: BinaryHeap::new(),
             due: BinaryHeap::new(),
             desk: Desk::new(Entropy::from_os()),
-            more: false,
+            more: Vec::new(),
+            served: Vec::new(),
+            marked: Vec::new(),
             last: clock(),
             dense: false,
         })
     }
 
     fn run(mut self) {
-        let mut marked = Vec::with_capacity(READY);
-        let mut events = [EpollEvent::empty(); READY];
+        let (mut events, mut told) = ([EpollEvent::empty(); READY], 0);
         while !(self.shut && self.places.iter().all(Option::is_none)) {
-            self.pass_time(&mut events);
+            // What a wait tells is not told again.
+            if told == 0 && self.more.is_empty() {
+                told = self.pass_time(&mut events);
+            }
             let now = clock();
-            let mut worked = false;
-            self.ready.sweep(|place| marked.push(place));
-            for place in marked.drain(..) {
-                worked = true;
-                match place {
-                    DOOR => self.let_in(now),
-                    place => self.turn(now, place, false),
-                }
+            let mut worked = self.serve(now) | self.read_on(now) | (told > 0);
+            if told == 0 {
+                told = self.sockets.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
             }
-            self.more = false;
-            let found = self.sockets.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
-            for event in events.iter().take(found).filter(|event| event.data() != BELL) {
+            for event in events.iter().take(told).filter(|event| event.data() != BELL) {
                 worked = true;
-                let readable = event.events() != EpollFlags::EPOLLOUT;
-                self.turn(now, event.data() as u32, readable);
+                self.told(now, event.data() as u32, event.events());
             }
-            self.more |= found == READY;
+            told = match told {
+                READY => self.sockets.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0),
+                _ => 0,
+            };
             worked |= self.run_due(now);
+            self.dense = worked && now.saturating_duration_since(self.last) <= 2 * STEP;
             if worked {
-                self.dense = now.saturating_duration_since(self.last) <= 2 * STEP;
                 self.last = now;
-            } else {
-                self.dense = false;
             }
         }
     }
 
-    /// Sleeps until there is something to do.
-    fn pass_time(&self, events: &mut [EpollEvent]) {
-        if self.more || !self.ready.may_sleep() {
-            return;
+    /// Sleeps until there is something to do; the number of sockets it was told of.
+    fn pass_time(&self, events: &mut [EpollEvent]) -> usize {
+        if !self.ready.may_sleep() {
+            return 0;
         }
         let due = self.due.peek().map(|Reverse((at, _))| at.saturating_duration_since(clock()));
         // An interrupted wait is a short one: the next round looks and waits again.
-        let _ = match self.dense {
+        let told = if self.dense {
             // Sockets wait for the end of the step; what the media core leaves does not.
-            true => self.bell.wait(events, timeout(Some(STEP))),
-            false => self.sockets.wait(events, timeout(due)),
+            let _ = self.bell.wait(events, timeout(Some(STEP)));
+            0
+        } else {
+            self.sockets.wait(events, timeout(due)).unwrap_or(0)
         };
         self.ready.awake();
+        told
+    }
+
+    /// Gives their turn to the marked; true: there were some.
+    fn serve(&mut self, now: Instant) -> bool {
+        let mut marked = std::mem::take(&mut self.marked);
+        self.ready.sweep(|place| marked.push(place));
+        let any = !marked.is_empty();
+        for place in marked.drain(..) {
+            match place {
+                DOOR => self.let_in(now),
+                place => self.turn(now, place, false),
+            }
+        }
+        self.marked = marked;
+        any
+    }
+
+    /// Those that had more to read than their share have another; true: there were some.
+    fn read_on(&mut self, now: Instant) -> bool {
+        std::mem::swap(&mut self.more, &mut self.served);
+        let any = !self.served.is_empty();
+        for at in 0..self.served.len() {
+            let place = self.served[at];
+            if let Some(Some(taken)) = self.places.get_mut(place as usize) {
+                taken.more = false;
+            }
+            self.turn(now, place, true);
+        }
+        self.served.clear();
+        any
+    }
+
+    /// A socket has something, takes something, or is at its end.
+    fn told(&mut self, now: Instant, place: u32, flags: EpollFlags) {
+        let Some(Some(taken)) = self.places.get_mut(place as usize) else { return };
+        if flags.intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR) {
+            taken.seat.ending();
+        }
+        // Those with more to read have their share already.
+        let readable = flags != EpollFlags::EPOLLOUT && !taken.more;
+        self.turn(now, place, readable);
     }
 
     fn let_in(&mut self, now: Instant) {
@@ -238,14 +281,14 @@ impl Floor {
             },
         };
         let seat = Seat::new(guest, now, Knock::new(Arc::clone(&self.ready), place));
-        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP;
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
         let watched =
             seat.tcp().map_or(Ok(()), |tcp| self.sockets.add(tcp, EpollEvent::new(flags, place.into())));
         if watched.is_err() {
             self.free.push(Reverse(place));
             return; // no memory for one more: as above
         }
-        self.places[place as usize] = Some(Box::new(Place { seat, scheduled: None, blocked: false }));
+        self.places[place as usize] = Some(Box::new(Place { seat, scheduled: None, more: false }));
         self.turn(now, place, false); // `connected` and `start` stand before all else
         self.turn(now, place, true); // what came with the upgrade is in no socket any more
     }
@@ -265,12 +308,8 @@ impl Floor {
             }
             return;
         }
-        self.more |= matches!(turn, Ok(Turn::More));
-        if taken.blocked != taken.seat.is_blocked()
-            && let Some(tcp) = taken.seat.tcp()
-        {
-            taken.blocked = !taken.blocked;
-            watch(&self.sockets, tcp, place, taken.blocked);
+        if turn.is_ok_and(|turn| turn == Turn::More) && !std::mem::replace(&mut taken.more, true) {
+            self.more.push(place);
         }
         // Nothing is due twice a step.
         let due = taken.seat.due(now).max(now + STEP);
@@ -294,14 +333,6 @@ impl Floor {
         }
         any
     }
-}
-
-/// Whether the socket is watched for room to write, too.
-fn watch(sockets: &Epoll, tcp: impl AsFd, place: u32, room: bool) {
-    let mut flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP;
-    flags.set(EpollFlags::EPOLLOUT, room);
-    // It fails only for a socket that is not watched; this one is.
-    let _ = sockets.modify(tcp, &mut EpollEvent::new(flags, place.into()));
 }
 
 /// Never too early: in whole milliseconds, up.

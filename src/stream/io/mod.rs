@@ -26,7 +26,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 use self::dial::{Dial, Upgraded};
-use self::seat::{Guest, deliver, hear};
+use self::seat::{GULP, Guest, deliver, hear};
 use self::wire::Wire;
 use super::connect::Attempts;
 use super::session::Input;
@@ -67,7 +67,7 @@ impl Audio for StreamEnd {
     }
 
     fn play(&mut self, order: Play) -> Result<(), Play> {
-        self.play(order)
+        self.play_at(clock(), order)
     }
 
     fn taken(&self) -> u64 {
@@ -174,7 +174,7 @@ impl<A: Audio, E: Fn(Event)> Stream<A, E> {
                     key => self.session.handle(clock(), key),
                 },
                 done = &mut dialled => break Ok(done),
-                () = self.end.woken() => hear(&mut self.session, &mut self.end, clock()),
+                () = self.end.woken() => hear(&mut self.session, &mut self.end, &mut [0; GULP], clock()),
             }
         };
         drop(dialled);

@@ -4,7 +4,8 @@
 
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -21,7 +22,7 @@ use crate::stream::{Command, Direction, Event};
 use crate::telemetry::metrics;
 
 /// Samples taken from the ring at a time.
-const GULP: usize = 480;
+pub(super) const GULP: usize = 480;
 /// For the orders a stream leaves behind, once its socket is gone.
 const LEAVE: Duration = Duration::from_secs(10);
 /// Octets read at a time from a plain socket.
@@ -42,10 +43,11 @@ pub(super) struct Guest {
 /// A stream at its place.
 pub(super) struct Seat {
     guest: Guest,
-    /// The call may still command.
-    called: bool,
-    /// Wakes us for a command.
+    /// Whether there is a command, and who tells.
+    call: Arc<Call>,
     waker: Waker,
+    /// The call is gone.
+    uncalled: bool,
     acks: Acks,
     look: Instant,
     /// What the session was last told of the framing.
@@ -54,17 +56,41 @@ pub(super) struct Seat {
     until: Option<Instant>,
 }
 
+/// Wakes a stream for a command of its call.
+struct Call {
+    any: AtomicBool,
+    knock: Knock,
+}
+
+impl Wake for Call {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.any.store(true, Ordering::Release);
+        self.knock.now();
+    }
+}
+
 /// What all streams of a thread share, so that none has a buffer of its own while it has nothing to put there.
 pub(super) struct Desk {
     text: String,
     frame: Vec<u8>,
     octets: Box<[u8]>,
+    samples: [i16; GULP],
     chance: Entropy,
 }
 
 impl Desk {
     pub(super) fn new(chance: Entropy) -> Self {
-        Self { text: String::new(), frame: Vec::new(), octets: vec![0; OCTETS].into(), chance }
+        Self {
+            text: String::new(),
+            frame: Vec::new(),
+            octets: vec![0; OCTETS].into(),
+            samples: [0; GULP],
+            chance,
+        }
     }
 }
 
@@ -82,18 +108,28 @@ pub(super) enum Turn {
 impl Seat {
     pub(super) fn new(mut guest: Guest, now: Instant, knock: Knock) -> Self {
         guest.end.knock_at(knock.clone());
-        let waker = Waker::from(Arc::new(knock));
-        let (acks, look) = (Acks::default(), now + acks::EVERY);
-        Self { guest, called: true, waker, acks, look, framing: (0, false), until: None }
+        let call = Arc::new(Call { any: AtomicBool::new(true), knock });
+        Self {
+            guest,
+            waker: Waker::from(Arc::clone(&call)),
+            call,
+            uncalled: false,
+            acks: Acks::default(),
+            look: now + acks::EVERY,
+            framing: (0, false),
+            until: None,
+        }
     }
 
     pub(super) fn tcp(&self) -> Option<&TcpStream> {
         self.guest.wire.as_ref().map(Wire::tcp)
     }
 
-    /// It is to be told when the socket takes something.
-    pub(super) fn is_blocked(&self) -> bool {
-        self.guest.wire.as_ref().is_some_and(Wire::is_blocked)
+    /// The socket says that it is at its end.
+    pub(super) fn ending(&mut self) {
+        if let Some(wire) = &mut self.guest.wire {
+            wire.ending();
+        }
     }
 
     /// When its next turn is, if nothing calls for it before.
@@ -104,10 +140,10 @@ impl Seat {
         }
     }
 
-    /// Does what there is to do. `readable`: the socket has something.
+    /// Does what there is to do. `readable`: the socket has something, or more than its share at the last turn.
     pub(super) fn turn(&mut self, now: Instant, readable: bool, desk: &mut Desk) -> Turn {
         self.obey(now);
-        hear(&mut self.guest.session, &mut *self.guest.end, now);
+        hear(&mut self.guest.session, &mut *self.guest.end, &mut desk.samples, now);
         self.pass(now);
         let read = if readable { self.read(now, desk) } else { Came::All };
         self.write(now, desk);
@@ -132,10 +168,13 @@ impl Seat {
     }
 
     fn obey(&mut self, now: Instant) {
+        if !self.call.any.load(Ordering::Relaxed) || !self.call.any.swap(false, Ordering::AcqRel) {
+            return;
+        }
         let mut cx = Context::from_waker(&self.waker);
-        while self.called {
+        while !self.uncalled {
             let Poll::Ready(command) = self.guest.commands.poll_recv(&mut cx) else { return };
-            self.called = command.is_some();
+            self.uncalled = command.is_none();
             self.guest.session.handle(now, obeyed(command));
         }
     }
@@ -156,7 +195,27 @@ impl Seat {
     }
 
     fn read(&mut self, now: Instant, desk: &mut Desk) -> Came {
-        let Guest { session, wire: Some(wire), trace, .. } = &mut self.guest else { return Came::All };
+        let end = match self.read_share(now, desk) {
+            Ok(came) => return came,
+            Err(end) => end,
+        };
+        let session = &mut self.guest.session;
+        match end {
+            End::Eof => session.handle(now, Input::Lost("unexpected EOF")),
+            End::Io(error) => lost(session, now, &error),
+            End::Broken(broken) => {
+                self.guest.wire.iter_mut().for_each(Wire::deafen);
+                let violation = Violation::new(broken.code(), broken.to_string());
+                session.handle(now, Input::Violation(violation));
+                return Came::Share; // what is left is thrown away
+            }
+        }
+        Came::All
+    }
+
+    /// Tells the session what has come.
+    fn read_share(&mut self, now: Instant, desk: &mut Desk) -> Result<Came, End> {
+        let Guest { session, wire: Some(wire), trace, .. } = &mut self.guest else { return Ok(Came::All) };
         let read = wire.read(&mut desk.octets, |item| match item {
             Item::Text(text) => {
                 if let Some(trace) = trace {
@@ -176,23 +235,13 @@ impl Seat {
             self.framing = (complete, open);
             session.handle(now, Input::Framing { complete, open });
         }
-        match read {
-            Ok(read) => return read,
-            Err(End::Eof) => session.handle(now, Input::Lost("unexpected EOF")),
-            Err(End::Io(error)) => lost(session, now, &error),
-            Err(End::Broken(broken)) => {
-                wire.deafen();
-                let violation = Violation::new(broken.code(), broken.to_string());
-                session.handle(now, Input::Violation(violation));
-            }
-        }
-        Came::All
+        read
     }
 
     fn write(&mut self, now: Instant, desk: &mut Desk) {
         let Err(error) = self.write_all(now, desk) else { return };
-        // The bot's last words may have come before its socket broke.
-        self.read(now, desk);
+        // The bot's last words may have come before its socket broke; how they end is no news.
+        let _ = self.read_share(now, desk);
         lost(&mut self.guest.session, now, &error);
     }
 
@@ -240,10 +289,9 @@ fn lost(session: &mut Session, now: Instant, error: &std::io::Error) {
 }
 
 /// Takes what the caller said, and what the playout tells.
-pub(super) fn hear(session: &mut Session, end: &mut dyn Audio, now: Instant) {
-    let mut samples = [0; GULP];
+pub(super) fn hear(session: &mut Session, end: &mut dyn Audio, samples: &mut [i16; GULP], now: Instant) {
     loop {
-        let heard = end.hear(&mut samples);
+        let heard = end.hear(samples);
         if heard == 0 {
             break;
         }

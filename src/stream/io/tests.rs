@@ -105,6 +105,7 @@ struct Running {
     desk: Desk,
     commands: mpsc::Sender<Command>,
     events: mpsc::Receiver<Event>,
+    task: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
@@ -118,6 +119,17 @@ impl Running {
 }
 
 fn open(url: &str, config: Config, connector: Connector, egress: Egress) -> Running {
+    open_in(Lane::start(0).expect("a thread"), url, config, connector, egress, None)
+}
+
+fn open_in(
+    lane: Lane,
+    url: &str,
+    config: Config,
+    connector: Connector,
+    egress: Egress,
+    trace: Option<Trace>,
+) -> Running {
     let mut entropy = Entropy::seeded(5);
     let start = Start {
         stream_sid: StreamSid::fresh(&mut entropy),
@@ -138,14 +150,15 @@ fn open(url: &str, config: Config, connector: Connector, egress: Egress) -> Runn
         keys: Keys::Clear,
         end: desk.clone(),
         connector: Arc::new(connector),
-        lane: Lane::start(0).expect("a thread"),
+        lane,
         egress,
-        trace: None,
+        trace,
     };
     let (commands, orders) = mpsc::channel(4);
     let (tell, events) = mpsc::channel(16);
-    tokio::spawn(run(open, orders, move |event| tell.try_send(event).expect("room for every event")));
-    Running { desk, commands, events }
+    let task =
+        tokio::spawn(run(open, orders, move |event| tell.try_send(event).expect("room for every event")));
+    Running { desk, commands, events, task }
 }
 
 /// Trusts no one: for plain sockets.
@@ -514,4 +527,55 @@ async fn what_a_bot_says_in_one_breath_with_its_101_is_heard() {
     assert_eq!((figures.messages_in, figures.ignored), (2, 1));
     let orders = running.desk.with(|kept| std::mem::take(&mut kept.orders));
     assert!(matches!(&orders[..], [Play::Audio(said), ..] if said[..] == [1, 2, 3]), "{orders:?}");
+}
+
+/// A stream in this lane, and its bot.
+async fn beside(lane: &Lane, trace: Option<Trace>) -> (Running, WebSocketStream<TcpStream>) {
+    let (listener, port) = bind().await;
+    let url = format!("ws://127.0.0.1:{port}/");
+    let running = open_in(lane.clone(), &url, Config::default(), alone(), Egress::Configured, trace);
+    let (tcp, _) = listener.accept().await.expect("it connects");
+    let mut bot = accept_async(tcp).await.expect("it upgrades");
+    assert_eq!(next(&mut bot).await["event"], "connected");
+    assert_eq!(next(&mut bot).await["event"], "start");
+    (running, bot)
+}
+
+#[tokio::test]
+async fn a_fault_in_one_stream_ends_it_alone() {
+    let lane = Lane::start(0).expect("a thread");
+    let trace: Trace = Arc::new(|direction, _| {
+        if direction == Direction::FromBot {
+            std::panic::resume_unwind(Box::new("a fault"));
+        }
+    });
+    let (faulty, mut its_bot) = beside(&lane, Some(trace)).await;
+    let (mut sound, mut bot) = beside(&lane, None).await;
+    its_bot.send(Message::text("{}")).await.expect("sent");
+    assert!(faulty.task.await.is_err_and(|fault| fault.is_panic()), "its call learns it");
+    sound.desk.say(&[1; 160]);
+    assert_eq!(next(&mut bot).await["media"]["chunk"], "1");
+    bot.close(None).await.expect("closed");
+    while let Some(Ok(_)) = bot.next().await {}
+    assert_eq!(sound.outcome().await.disposition, Disposition::BotClosed);
+    assert!(sound.task.await.is_ok());
+}
+
+#[tokio::test]
+async fn a_bot_that_floods_leaves_the_others_their_turns() {
+    let lane = Lane::start(0).expect("a thread");
+    let (_flooded, mut flood) = beside(&lane, None).await;
+    let (running, mut bot) = beside(&lane, None).await;
+    let flooding = tokio::spawn(async move {
+        let audio = format!(r#"{{"event":"media","media":{{"payload":"{}"}}}}"#, "AAAA".repeat(10));
+        while flood.send(Message::text(audio.clone())).await.is_ok() {}
+    });
+    for chunk in 1..50 {
+        running.desk.say(&[1; 160]);
+        assert_eq!(next(&mut bot).await["media"]["chunk"], chunk.to_string());
+        let mark = r#"{"event":"mark","mark":{"name":"m"}}"#;
+        bot.send(Message::text(mark)).await.expect("sent");
+        assert_eq!(next(&mut bot).await["mark"]["name"], "m");
+    }
+    flooding.abort();
 }

@@ -31,6 +31,8 @@ pub(super) struct Wire {
     at: usize,
     /// Octets the socket took.
     written: u64,
+    /// The socket has an end, which it does not tell twice: it is to be read until that is reached.
+    ending: bool,
     /// A close frame was written.
     closed: bool,
 }
@@ -80,6 +82,7 @@ impl Wire {
             rest: Vec::new(),
             at: 0,
             written: 0,
+            ending: false,
             closed: false,
         })
     }
@@ -192,14 +195,19 @@ impl Wire {
 
     /// Reads a share of what has come and calls with each thing in it. `octets` is room to read into.
     pub(super) fn read(&mut self, octets: &mut [u8], mut tell: impl FnMut(Item<'_>)) -> Result<Came, End> {
-        let Self { tcp, tls, early, inward, .. } = self;
+        let Self { tcp, tls, early, inward, ending, .. } = self;
         if !early.is_empty() {
             inward.feed(&std::mem::take(early), &mut tell)?;
         }
         match tls {
-            None => read_plain(tcp, inward, octets, &mut tell),
-            Some(tls) => read_tls(tcp, tls, inward, &mut tell),
+            None => read_plain(Gulp { tcp, ending: *ending, emptied: false }, inward, octets, &mut tell),
+            Some(tls) => read_tls(Gulp { tcp, ending: *ending, emptied: false }, tls, inward, &mut tell),
         }
+    }
+
+    /// The socket says that it is at its end.
+    pub(super) fn ending(&mut self) {
+        self.ending = true;
     }
 
     /// From now on what comes is thrown away.
@@ -218,23 +226,23 @@ impl Wire {
 }
 
 fn read_plain(
-    mut tcp: &TcpStream,
+    mut gulp: Gulp<'_>,
     inward: &mut Inward,
     octets: &mut [u8],
     tell: &mut impl FnMut(Item<'_>),
 ) -> Result<Came, End> {
-    match unless_blocked(tcp.read(octets)).map_err(End::Io)? {
+    match unless_blocked(gulp.read(octets)).map_err(End::Io)? {
         None => Ok(Came::All),
         Some(0) => Err(End::Eof),
         Some(count) => {
             inward.feed(octets.get(..count).unwrap_or_default(), tell)?;
-            Ok(if count < octets.len() { Came::All } else { Came::Share })
+            Ok(if gulp.emptied { Came::All } else { Came::Share })
         }
     }
 }
 
 fn read_tls(
-    mut tcp: &TcpStream,
+    mut gulp: Gulp<'_>,
     tls: &mut ClientConnection,
     inward: &mut Inward,
     tell: &mut impl FnMut(Item<'_>),
@@ -259,12 +267,15 @@ fn read_tls(
         if read >= SHARE {
             return Ok(Came::Share);
         }
-        let Some(came) = unless_blocked(tls.read_tls(&mut tcp)).map_err(End::Io)? else {
+        if gulp.emptied {
+            return Ok(Came::All);
+        }
+        let Some(came) = unless_blocked(tls.read_tls(&mut gulp)).map_err(End::Io)? else {
             return Ok(Came::All);
         };
         read += came;
         if let Err(error) = tls.process_new_packets() {
-            let _ = tls.write_tls(&mut tcp); // the alert that says what we think of it
+            let _ = tls.write_tls(&mut Octets(gulp.tcp)); // the alert that says what we think of it
             return Err(End::Io(io::Error::new(io::ErrorKind::InvalidData, error)));
         }
     }
@@ -305,6 +316,22 @@ fn unless_blocked(done: io::Result<usize>) -> io::Result<Option<usize>> {
             io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(None),
             _ => Err(error),
         },
+    }
+}
+
+/// A socket to read from.
+struct Gulp<'a> {
+    tcp: &'a TcpStream,
+    ending: bool,
+    /// It gave less than there was room for: it has no more now, and tells when it has.
+    emptied: bool,
+}
+
+impl Read for Gulp<'_> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let count = self.tcp.read(room)?;
+        self.emptied = (1..room.len()).contains(&count) && !self.ending;
+        Ok(count)
     }
 }
 

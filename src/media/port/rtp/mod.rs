@@ -26,6 +26,9 @@ use crate::rtp::{JitterBuffer, Packet};
 /// Samples of the longest packet we send, 60 ms.
 const LONGEST: usize = 480;
 
+/// Samples of what follows a loss that are looked at to fill it.
+const FOLLOWING: usize = 160;
+
 /// A packet to send.
 #[derive(Clone, Debug)]
 pub(in crate::media) struct Outgoing {
@@ -229,8 +232,9 @@ impl RtpPort {
             Carries::Audio(_) | Carries::Event | Carries::Noise => packet.payload,
         };
         let Packet { ssrc, seq, timestamp, .. } = *packet;
+        let faint = self.jitter.runs_off() && kind == Kind::Audio && faint(self.spec.codec, payload);
         // What is discarded is counted there; the line may still have grown by this packet's time.
-        let _ = self.jitter.push(now, Arrival { ssrc, seq, timestamp, kind, payload });
+        let _ = self.jitter.push(now, Arrival { ssrc, seq, timestamp, kind, payload, faint });
         if kind == Kind::Audio && !std::mem::replace(&mut self.heard, true) {
             return Arrived::First;
         }
@@ -254,7 +258,14 @@ impl RtpPort {
             }
             Item::Lost { samples } => {
                 let n = samples.min(MAX_PAYLOAD);
-                self.concealer.lost(&mut self.line[..n]);
+                let (mut octets, mut next) = ([0; FOLLOWING], [0; FOLLOWING]);
+                let known = self.jitter.following(&mut octets);
+                if known == 0 || self.digits.muted() {
+                    self.concealer.lost(&mut self.line[..n]);
+                } else {
+                    codec::decode(law, &octets[..known], &mut next);
+                    self.concealer.bridge(&mut self.line[..n], &next[..known]);
+                }
                 n
             }
             Item::Silence { samples } => {
@@ -418,6 +429,15 @@ impl RtpPort {
             self.sender.rename(spare);
         }
     }
+}
+
+/// Whether nobody hears what is left out there: 46 dB below full scale in the mean, or softer.
+fn faint(law: G711, octets: &[u8]) -> bool {
+    const MOST: u64 = 160;
+    let mut samples = [0; MAX_PAYLOAD];
+    let n = codec::decode(law, octets, &mut samples);
+    let sum: u64 = samples[..n].iter().map(|sample| u64::from(sample.unsigned_abs())).sum();
+    sum <= MOST * n as u64
 }
 
 /// The other law's octets as ours: the line is kept in one law.

@@ -8,13 +8,13 @@ use crate::judge::PACE_P99_MS;
 use crate::rows::{Measure, Row};
 use crate::run::{Run, Subject};
 
-const HEAD: [&str; 7] = ["", "floor", "product", "target", "never", "", ""];
+const HEAD: [&str; 8] = ["", "floor", "product", "ratio", "target", "never", "verdict", ""];
 
 /// Numbers side by side, each row with its mark.
 pub fn table(rows: &[Row]) -> String {
     let mut lines = vec![HEAD.map(str::to_owned)];
     lines.extend(rows.iter().map(cells));
-    let mut widths = [0; 7];
+    let mut widths = [0; 8];
     for line in &lines {
         line.iter().zip(&mut widths).for_each(|(cell, width)| *width = (*width).max(cell.chars().count()));
     }
@@ -27,7 +27,7 @@ pub fn table(rows: &[Row]) -> String {
     text
 }
 
-fn cells(row: &Row) -> [String; 7] {
+fn cells(row: &Row) -> [String; 8] {
     let joined = |numbers: Vec<f64>| numbers.into_iter().map(number).collect::<Vec<_>>().join(" / ");
     let of = |which: fn(&Measure) -> f64| joined(row.measures.iter().map(which).collect());
     let labels: Vec<&str> =
@@ -38,8 +38,19 @@ fn cells(row: &Row) -> [String; 7] {
         .collect::<Vec<_>>();
     let name = if unit.is_empty() { row.name.clone() } else { format!("{} ({})", row.name, unit.join(", ")) };
     let floor = if row.floor.is_empty() { "-".to_owned() } else { joined(row.floor.clone()) };
+    let pairs = row.product.iter().zip(&row.floor).filter(|(_, floor)| **floor > 0.0);
+    let ratio = joined(pairs.map(|(product, floor)| product / floor).collect());
     let mark = row.mark().name().to_owned();
-    [name, floor, of(|m| m.value), of(|m| m.target), of(|m| m.never), mark, row.note.clone()]
+    [
+        name,
+        floor,
+        joined(row.product.clone()),
+        ratio,
+        of(|m| m.target),
+        of(|m| m.never),
+        mark,
+        row.note.clone(),
+    ]
 }
 
 /// As many digits as tell something.
@@ -108,6 +119,31 @@ pub fn row_json(row: &Row) -> Value {
         |m: &Measure| json!({ "label": m.label, "value": m.value, "target": m.target, "never": m.never });
     json!({
         "name": row.name, "unit": row.unit, "measures": row.measures.iter().map(measure).collect::<Vec<_>>(),
-        "floor": row.floor, "mark": row.mark().name(), "note": row.note,
+        "product": row.product, "floor": row.floor, "mark": row.mark().name(), "note": row.note,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ratio_stands_beside_the_numbers_it_is_of() {
+        let ratio = Measure::at_most("bounds: times the floor", 1.5, 1.3, 1.6);
+        let row = Row { product: vec![1.2], ..Row::of("CPU", "ms", vec![ratio], vec![0.8]) };
+        let text = table(&[row, Row::refused("delay", "late")]);
+        let columns: Vec<&str> = text
+            .lines()
+            .nth(1)
+            .expect("a row")
+            .split("  ")
+            .filter(|cell| !cell.is_empty())
+            .map(str::trim)
+            .collect();
+        assert_eq!(
+            columns,
+            ["CPU (bounds: times the floor, ms)", "0.80", "1.20", "1.50", "1.30", "1.60", "within"]
+        );
+        assert!(text.lines().nth(2).is_some_and(|line| line.contains("not judged  late")), "{text}");
+    }
 }

@@ -4,13 +4,11 @@
 //! with their ends overlapped; it fades from 10 ms on and is silent 60 ms after the loss began. What comes
 //! after it is overlapped with what would have been made up, so neither edge clicks.
 
+mod bridge;
+mod pitch;
+
 /// Samples remembered: three of the longest periods and a quarter of one.
 const HISTORY: usize = 400;
-/// 66 to 200 Hz.
-const SHORTEST: usize = 40;
-const LONGEST: usize = 120;
-/// Samples that are compared to find the period.
-const COMPARED: usize = 160;
 const TEN_MS: usize = 80;
 const SILENT_AFTER: usize = 6 * TEN_MS;
 /// The least overlap with what follows, and how fast a known silence begins.
@@ -22,6 +20,8 @@ pub struct Concealer {
     /// What was heard last, made-up samples included.
     history: [i16; HISTORY],
     loss: Option<Loss>,
+    /// Anything came: what is first of all needs no joint.
+    heard: bool,
 }
 
 /// A loss that goes on: it is made of what was heard before it.
@@ -37,6 +37,8 @@ struct Loss {
     silence: Option<usize>,
     /// Step between the last sample heard and the first of the template, undone over the first samples.
     step: i32,
+    /// It fades no further: what follows is known.
+    steady: Option<i32>,
 }
 
 impl Default for Concealer {
@@ -48,7 +50,7 @@ impl Default for Concealer {
 impl Concealer {
     /// Nothing heard yet: a loss is silence.
     pub fn new() -> Self {
-        Self { history: [0; HISTORY], loss: None }
+        Self { history: [0; HISTORY], loss: None, heard: false }
     }
 
     /// A frame that came: remembered, and its beginning joined smoothly to what was made up before it.
@@ -62,6 +64,7 @@ impl Concealer {
                 *sample = ((made * (all - weight) + i32::from(*sample) * weight) / all) as i16;
             }
         }
+        self.heard = true;
         self.remember(frame);
     }
 
@@ -74,8 +77,28 @@ impl Concealer {
         self.remember(out);
     }
 
+    /// A frame that is missing, and `next` that follows it is here: `out` is filled so that the two sides of the gap
+    /// are joined. The next input must be the good frame that begins with `next`: it stays as it came.
+    pub fn bridge(&mut self, out: &mut [i16], next: &[i16]) {
+        let (early, gap) = out.split_at_mut(out.len().saturating_sub(bridge::MOST));
+        if !early.is_empty() {
+            self.lost(early);
+        }
+        if gap.is_empty() || next.len() < bridge::LEAST_AFTER {
+            return self.lost(gap);
+        }
+        let mut loss = self.loss.take().unwrap_or_else(|| Loss::begin(&self.history));
+        loss.steady = Some(loss.gain());
+        gap.fill_with(|| loss.next());
+        bridge::bridge(gap, loss.period, next);
+        self.remember(gap);
+    }
+
     /// A frame of known silence: `out` is filled; what was heard or made up before it fades out in 5 ms.
     pub fn silence(&mut self, out: &mut [i16]) {
+        if !self.heard {
+            return out.fill(0);
+        }
         let history = &self.history;
         let loss = self.loss.get_or_insert_with(|| Loss::begin(history));
         loss.silence.get_or_insert(0);
@@ -95,9 +118,9 @@ impl Concealer {
 
 impl Loss {
     fn begin(history: &[i16; HISTORY]) -> Self {
-        let period = pitch(history);
+        let period = pitch::last(history);
         let step = i32::from(history[HISTORY - 1]) - i32::from(history[HISTORY - 1 - period]);
-        Self { template: *history, period, at: HISTORY - period, made: 0, silence: None, step }
+        Self { template: *history, period, at: HISTORY - period, made: 0, silence: None, step, steady: None }
     }
 
     fn next(&mut self) -> i16 {
@@ -139,6 +162,9 @@ impl Loss {
 
     /// In 1/4096: full for 10 ms, none after 60 ms.
     fn gain(&self) -> i32 {
+        if let Some(gain) = self.steady {
+            return gain;
+        }
         let faded = SILENT_AFTER.saturating_sub(self.made).min(SILENT_AFTER - TEN_MS);
         let gain = (faded * 4096 / (SILENT_AFTER - TEN_MS)) as i32;
         match self.silence {
@@ -146,27 +172,6 @@ impl Loss {
             None => gain,
         }
     }
-}
-
-/// The lag at which the last 20 ms are most like what stood before: every second one first, then about it.
-fn pitch(history: &[i16; HISTORY]) -> usize {
-    let best = |lags: &mut dyn Iterator<Item = usize>, step| {
-        lags.map(|lag| (lag, likeness(history, lag, step)))
-            .max_by(|a, b| a.1.total_cmp(&b.1))
-            .map_or(LONGEST, |(lag, _)| lag)
-    };
-    let about = best(&mut (SHORTEST..=LONGEST).step_by(2), 2);
-    best(&mut (about.max(SHORTEST + 1) - 1..=(about + 1).min(LONGEST)), 1)
-}
-
-fn likeness(history: &[i16; HISTORY], lag: usize, step: usize) -> f32 {
-    let (now, then) = (&history[HISTORY - COMPARED..], &history[HISTORY - COMPARED - lag..]);
-    let (mut product, mut energy) = (0.0_f32, 1.0_f32);
-    for (&a, &b) in now.iter().zip(then).step_by(step) {
-        product += f32::from(a) * f32::from(b);
-        energy += f32::from(b) * f32::from(b);
-    }
-    product / energy.sqrt()
 }
 
 #[cfg(test)]
@@ -201,6 +206,30 @@ mod tests {
         assert!(level::rms(&error) < 0.35 * level::rms(&original[800..960]), "{}", level::rms(&error));
         // Neither edge clicks.
         assert!(largest_step(&line[780..1060]) < 2 * largest_step(&original));
+    }
+
+    #[test]
+    fn a_gap_whose_two_sides_are_known_is_filled_better_and_what_follows_stays() {
+        let original = voice(1600);
+        let error = |bridged: bool| {
+            let mut line = original.clone();
+            let mut concealer = Concealer::new();
+            let (before, rest) = line.split_at_mut(800);
+            let (gap, after) = rest.split_at_mut(160);
+            concealer.good(before);
+            if bridged {
+                concealer.bridge(gap, &after[..160]);
+            } else {
+                concealer.lost(gap);
+            }
+            concealer.good(&mut after[..160]);
+            assert!(!bridged || after == &original[960..], "what came is as it came");
+            let error: Vec<i16> = gap.iter().zip(&original[800..]).map(|(a, b)| a - b).collect();
+            assert!(largest_step(&line[780..1060]) < 2 * largest_step(&original));
+            level::rms(&error)
+        };
+        assert!(error(true) < 0.5 * error(false), "{} and {}", error(true), error(false));
+        assert!(error(true) < 0.15 * level::rms(&original[800..960]));
     }
 
     #[test]
@@ -240,6 +269,15 @@ mod tests {
         let mut made = [0; 80];
         concealer.lost(&mut made);
         assert!(made.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 300), "{made:?}");
+    }
+
+    #[test]
+    fn without_loss_every_sample_stays_as_it_came() {
+        let original = voice(3200);
+        let (mut line, mut concealer) = (original.clone(), Concealer::new());
+        concealer.silence(&mut [0; 320]); // the line is there before the first packet
+        line.chunks_mut(160).for_each(|frame| concealer.good(frame));
+        assert_eq!(line, original);
     }
 
     #[test]
