@@ -28,6 +28,8 @@ pub mod call;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod egress;
+pub mod fetch;
 pub mod flow;
 pub mod ids;
 pub mod lab;

@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::fetch::HttpUrl;
 use crate::stream::{BotUrl, Config};
 use crate::telemetry::metrics;
 
@@ -27,10 +28,20 @@ impl Address {
     /// Where this URL leads.
     pub fn of(url: &BotUrl) -> Self {
         let scheme = if url.secure() { "wss" } else { "ws" };
-        let host = url.host().to_ascii_lowercase();
-        let host = if host.contains(':') { format!("[{host}]") } else { host };
         let path = url.target().split('?').next().unwrap_or_default();
-        Self(format!("{scheme}://{host}:{}{path}", url.port()))
+        Self::at(scheme, (url.host(), url.port()), path)
+    }
+
+    /// Of a bot that is asked for at this URL: it stands for whatever it answers with.
+    pub fn of_web(url: &HttpUrl) -> Self {
+        let scheme = if url.secure() { "https" } else { "http" };
+        Self::at(scheme, (url.place().host(), url.place().port()), url.path())
+    }
+
+    fn at(scheme: &str, (host, port): (&str, u16), path: &str) -> Self {
+        let host = host.to_ascii_lowercase();
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
+        Self(format!("{scheme}://{host}:{port}{path}"))
     }
 }
 

@@ -225,6 +225,9 @@ pub struct Mos {
 /// One stream: its outcome under the names of agentstream.md section 10, and its figures.
 #[derive(Clone, Debug, Serialize)]
 pub struct StreamRecord {
+    /// For metrics: the bot's host as it stands in the configuration; empty if none was tried.
+    #[serde(skip)]
+    pub bot: String,
     /// Absent if no attempt was begun.
     #[serde(rename = "StreamSID", skip_serializing_if = "Option::is_none")]
     pub stream_sid: Option<String>,
@@ -330,6 +333,7 @@ impl StreamRecord {
     pub fn new(outcome: &Outcome, track: Option<Track>, port: Option<&StreamCounts>) -> Self {
         let figures = &outcome.figures;
         Self {
+            bot: String::new(),
             stream_sid: outcome.stream_sid.map(|sid: StreamSid| sid.to_string()),
             stream_url: outcome.url.clone(),
             status: outcome.status.as_str(),
@@ -459,6 +463,12 @@ impl Began {
         let wall = self.wall + now.saturating_duration_since(self.at);
         jiff::Timestamp::try_from(wall).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
     }
+
+    /// The same as `YYYY-MM-DD HH:mm:ss`.
+    pub fn stamp(&self, now: Instant) -> String {
+        let text = self.wall(now);
+        text.split('.').next().unwrap_or_default().replace('T', " ")
+    }
 }
 
 /// Whole milliseconds.
@@ -479,6 +489,7 @@ mod tests {
     fn times_are_told_from_the_invite() {
         let began = Began { at: Instant::now(), wall: SystemTime::UNIX_EPOCH + Duration::from_secs(86_400) };
         assert_eq!(began.wall(began.at + Duration::from_millis(1500)), "1970-01-02T00:00:01.500Z");
+        assert_eq!(began.stamp(began.at + Duration::from_millis(1500)), "1970-01-02 00:00:01");
         assert_eq!(began.ms(began.at + Duration::from_millis(1500)), 1500);
     }
 }

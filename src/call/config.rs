@@ -1,6 +1,6 @@
 //! What calls keep to, as meant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use super::admission::Limits;
 use crate::flow::{AnswerMode, Flow, Reconnect};
 use crate::media::{G711, LatchMode};
 use crate::prompt::Prompt;
-use crate::route;
+use crate::stream::{DtmfKey, UrlLimits};
+use crate::{fetch, route};
 
 /// Everything a call is given when it begins; a reload makes a new one, calls keep theirs.
 #[derive(Clone, Debug)]
@@ -32,10 +33,50 @@ pub struct Config {
     pub flows: BTreeMap<String, Flow>,
     /// Audio of the flows, by the name they give it.
     pub prompts: BTreeMap<Arc<str>, Prompt>,
+    /// What every errand to a web server keeps to, and where what arrives at run time may lead.
+    pub fetch: Arc<fetch::Config>,
+    /// Those with settings of their own, by name.
+    pub accounts: HashMap<String, AccountSettings>,
     /// What follows a bot of a route that was there and was lost.
     pub reconnect: Reconnect,
     /// Limits of the node and of the accounts.
     pub limits: Limits,
+}
+
+/// An account's own settings (`[[account]]`); its streams at once stand in `limits`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountSettings {
+    /// How much a bot's URL may carry.
+    pub dialect: Dialect,
+    /// What keys are encrypted with, where they are.
+    pub dtmf_key: Option<DtmfKey>,
+}
+
+/// How much a bot's URL may carry (agentstream.md section 3.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// 25 parameters, 800 characters.
+    #[default]
+    Full,
+    /// `"legacy"`: 3 parameters, 256 characters.
+    Legacy,
+}
+
+impl Dialect {
+    /// As the stream module has it.
+    pub fn limits(self) -> UrlLimits {
+        match self {
+            Self::Full => UrlLimits::DEFAULT,
+            Self::Legacy => UrlLimits::LEGACY,
+        }
+    }
+}
+
+impl Config {
+    /// What the calls of an account keep to.
+    pub fn account(&self, account: &str) -> AccountSettings {
+        self.accounts.get(account).cloned().unwrap_or_default()
+    }
 }
 
 /// A trunk as a call sees it (operator.md section 3.1).

@@ -11,7 +11,7 @@ use super::{Call, Output};
 use crate::media;
 use crate::sdp;
 use crate::sip;
-use crate::stream::{self, DisconnectedBy, Disposition, Outcome, Status, Stop};
+use crate::stream::{DisconnectedBy, Disposition, Outcome, Status, Stop};
 
 /// How long the last figures of ports and streams are waited for; a bot has 2 s for its close frame.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -104,14 +104,15 @@ impl Call {
         self.ending = Some(ending);
         self.timers = super::Timers { ending: Some(now + LAST_WORDS), ..Default::default() };
         let down = matches!(why, Why::Shutdown | Why::Denied(Denied::Full(Full::Draining)));
-        let stop = stream::Command::Stop(if down { Stop::Shutdown } else { Stop::CallEnded });
-        for live in self.stage.live() {
-            self.outputs.push_back(Output::Stream(live.sid, stop));
+        let stop = if down { Stop::Shutdown } else { Stop::CallEnded };
+        for sid in self.stage.live().map(|stream| stream.sid).collect::<Vec<_>>() {
+            self.stop_stream(now, sid, stop);
         }
         for sid in self.stage.streams.iter().map(|stream| stream.sid).collect::<Vec<_>>() {
             self.lower(sid);
         }
         self.tune();
+        self.drop_left();
         self.stage.place = None;
         self.leg.reservation = None;
         if std::mem::take(&mut self.leg.open) {

@@ -2,7 +2,7 @@
 
 use crate::ids::StreamSid;
 use crate::media::{self, NoPort, Reservation};
-use crate::{sip, stream};
+use crate::{fetch, sip, stream};
 
 /// One input of a call.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub enum Input {
     Media(media::Event),
     /// Its stream.
     Stream(StreamSid, stream::Event),
+    /// What `Output::Fetch` asked for: the body of a 200.
+    Fetched(StreamSid, Result<Vec<u8>, fetch::Failure>),
     /// What `Output::Reserve` asked for.
     Reserved(Result<Reservation, NoPort>),
     /// The API, the operator or the daemon.

@@ -5,18 +5,19 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
 use super::admission::Admission;
 use super::cdr::{Began, Cdr, StreamRecord};
 use super::switchboard::{Line, Mailbox, Slot, Switchboard};
 use super::{Beginning, Call, Config, Input, Opening, Output, Request, intake};
+use crate::fetch::{self, Errand};
 use crate::ids::{CallKey, CallSid, Entropy, PortId, StreamSid};
 use crate::media::{self, Engine, Lane};
 use crate::sip::{self, Incoming};
-use crate::stream;
 use crate::stream::io::{Connector, Lanes, Trace};
+use crate::stream::{self, Left};
 use crate::telemetry::{log, metrics};
 
 /// What calls are joined to.
@@ -29,6 +30,8 @@ pub struct Wires {
     pub connector: Arc<Connector>,
     /// Who carries streams.
     pub lanes: Lanes,
+    /// To web servers.
+    pub fetch: Arc<fetch::Client>,
     /// Where finished CDRs go, as JSON lines.
     pub cdrs: mpsc::Sender<Vec<u8>>,
     /// Who is on the line.
@@ -135,6 +138,8 @@ struct Driver {
     slot: Slot,
     /// To the streams that are not over.
     streams: Vec<(StreamSid, mpsc::Sender<stream::Command>)>,
+    /// Fetches under way: each ends when it is dropped here.
+    fetches: Vec<(StreamSid, oneshot::Sender<()>)>,
     stream_config: Arc<stream::Config>,
 }
 
@@ -143,7 +148,7 @@ async fn drive(wires: Arc<Wires>, lane: Lane, beginning: Beginning, line: (CallK
     let stream_config = beginning.config.stream.clone();
     let (key, slot) = line;
     let mut call = Call::inbound(key, beginning);
-    let mut driver = Driver { wires, lane, slot, streams: Vec::new(), stream_config };
+    let mut driver = Driver { wires, lane, slot, streams: Vec::new(), fetches: Vec::new(), stream_config };
     loop {
         while let Some(output) = call.poll_output() {
             match driver.carry_out(output).await {
@@ -198,6 +203,8 @@ impl Driver {
             }
             Output::Media(command) => self.lane.send(command).await,
             Output::Reserve(peer) => return Then::Feed(Input::Reserved(self.wires.engine.reserve(peer))),
+            Output::Fetch(sid, errand) => self.fetch(sid, *errand),
+            Output::Unfetch(sid) => self.fetches.retain(|(of, _)| *of != sid),
             Output::OpenStream(opening) => self.open(*opening),
             Output::Stream(sid, command) => self.tell_stream(sid, command),
             Output::Done(cdr) => {
@@ -220,24 +227,54 @@ impl Driver {
         }
     }
 
+    /// Begins a fetch; it is over when it is forgotten here.
+    fn fetch(&mut self, sid: StreamSid, errand: Errand) {
+        let (slot, client) = (self.slot.clone(), Arc::clone(&self.wires.fetch));
+        let (held, forgotten) = oneshot::channel::<()>();
+        self.fetches.retain(|(_, fetch)| !fetch.is_closed());
+        self.fetches.push((sid, held));
+        tokio::spawn(async move {
+            let fetch = tokio::spawn(async move {
+                tokio::select! {
+                    fetched = client.get(errand) => Some(fetched),
+                    _ = forgotten => None,
+                }
+            });
+            match fetch.await {
+                Ok(Some(fetched)) => slot.put(Input::Fetched(sid, fetched)),
+                Ok(None) => {}
+                Err(_) => {
+                    metrics::call_panicked();
+                    slot.put(Input::Fetched(sid, Err(fetch::Failure::Internal)));
+                }
+            }
+        });
+    }
+
     fn open(&mut self, opening: Opening) {
-        let Opening { url, egress, start, settings, end, permit } = opening;
+        let Opening { url, bot, egress, start, settings, keys, end, baton, permit } = opening;
         let sid = start.stream_sid;
+        let Some(Left { end, kept }) = end.take() else {
+            tracing::error!(stream = %sid, cause = "internal", "a stream left nothing to the next");
+            return self.slot.put(Input::Stream(sid, broken(sid)));
+        };
         let (commands, receiver) = mpsc::channel(4);
         self.streams.retain(|(_, stream)| !stream.is_closed());
         self.streams.push((sid, commands));
         let slot = self.slot.clone();
-        let bot = url.host().to_owned();
         let open = stream::io::Open {
             config: self.stream_config.clone(),
             settings,
             egress,
+            keys,
             connector: self.wires.connector.clone(),
             lane: self.wires.lanes.beside(self.lane.number()),
             trace: self.wires.trace.clone(),
             url,
             start,
             end,
+            kept,
+            leave: Some(Box::new(move |end, kept| baton.pass(Left { end, kept }))),
         };
         tokio::spawn(async move {
             let told = slot.clone();
@@ -247,16 +284,17 @@ impl Driver {
             }));
             if run.await.is_err() {
                 metrics::call_panicked();
-                let outcome = Box::new(super::opening::failed(
-                    Some(sid),
-                    stream::Disposition::ConnectionLost,
-                    stream::StreamError::Internal,
-                ));
-                slot.put(Input::Stream(sid, stream::Event::Ended(outcome)));
+                slot.put(Input::Stream(sid, broken(sid)));
             }
             drop(permit);
         });
     }
+}
+
+/// The end of a stream by a fault of ours.
+fn broken(sid: StreamSid) -> stream::Event {
+    let (lost, error) = (stream::Disposition::ConnectionLost, stream::StreamError::Internal);
+    stream::Event::Ended(Box::new(super::opening::failed(Some(sid), lost, error)))
 }
 
 fn finished(wires: &Wires, cdr: &Cdr) {
@@ -269,9 +307,8 @@ fn finished(wires: &Wires, cdr: &Cdr) {
         metrics::call_quality(&cdr.trunk, media.inward.jitter_ms / 1000.0, round_trip, media.mos.inward);
     }
     for stream in &cdr.streams {
-        let host = stream.stream_url.as_deref().and_then(|url| stream::BotUrl::parse(url).ok());
-        if let Some(url) = host {
-            played(url.host(), stream);
+        if !stream.bot.is_empty() && stream.stream_url.is_some() {
+            played(&stream.bot, stream);
         }
     }
     tracing::info!(

@@ -15,9 +15,11 @@
 //! What it deliberately does not know: sockets, tasks, clocks; what a SIP message looks like on the wire.
 
 pub mod admission;
+mod bot;
 pub mod breaker;
 pub mod cdr;
 mod config;
+mod dynamic;
 mod ending;
 mod input;
 pub mod intake;
@@ -42,7 +44,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use config::{Config, Dtmf, Identity, Privacy, Ring, Srtp, Trunk, UuiDecode, UuiSource};
+pub use bot::Bot;
+pub use config::{
+    AccountSettings, Config, Dialect, Dtmf, Identity, Privacy, Ring, Srtp, Trunk, UuiDecode, UuiSource,
+};
 pub use input::Input;
 pub use output::{Opening, Output};
 pub use request::Request;
@@ -172,6 +177,7 @@ impl Call {
             Input::Sip(event) => self.signalled(now, event),
             Input::Media(event) => self.heard(now, event),
             Input::Stream(sid, event) => self.streamed(now, sid, event),
+            Input::Fetched(sid, fetched) => self.fetched(now, sid, fetched),
             Input::Request(request) => self.asked(now, request),
             Input::Timeout => self.timeout(now),
         }

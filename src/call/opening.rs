@@ -6,20 +6,21 @@ use std::time::{Duration, Instant};
 use super::admission::{Full, StreamPermit};
 use super::breaker::Address;
 use super::record::Finished;
-use super::stage::{MAX_FORKS, Role, Stream};
-use super::{Call, Opening, Output};
+use super::stage::{Line, MAX_FORKS, Role, Stream};
+use super::{Bot, Call, Opening, Output, dynamic};
 use crate::flow::{Fact, StreamSettings};
 use crate::ids::StreamSid;
 use crate::media::{self, StreamSpec};
 use crate::stream::{
-    self, BotUrl, DisconnectedBy, Disposition, Egress, Figures, Outcome, StartExtras, StartStyle, Status,
-    StreamError,
+    self, Baton, BotUrl, DisconnectedBy, Disposition, Egress, End, Figures, Keys, Outcome, StartExtras,
+    StartStyle, Status, StreamError,
 };
+use crate::units::SampleRate;
 
 /// A stream the flow wants.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
-    /// The bot: `ws://` or `wss://`, user info included.
+    /// The bot, or a web server that is asked for one; user info included.
     pub(super) url: String,
     /// Where the URL came from.
     pub(super) egress: Egress,
@@ -47,8 +48,9 @@ impl Call {
             let before = self.stage.streams.extract_if(.., |stream| stream.role == Role::Bot);
             self.record.finished.extend(before.filter_map(Stream::finished));
         }
-        let url = match BotUrl::parse(&wanted.url) {
-            Ok(url) => url,
+        let limits = self.config.account(&self.account).dialect.limits();
+        let bot = match Bot::parse(&wanted.url, limits) {
+            Ok(bot) => bot,
             Err(error) => return none(self, Some(sid), Disposition::BadUrl, error),
         };
         let permit = match self.place(role) {
@@ -59,12 +61,16 @@ impl Call {
                 return none(self, None, Disposition::Throttled, StreamError::Throttled);
             }
         };
-        let address = Address::of(&url);
+        let address = bot.address();
         if !self.admission.breakers().admits(now, &self.config.stream, &address) && !wanted.last {
             tracing::info!(call = %self.sid, bot = %address, cause = "breaker_open", "bot passed over");
             return self.tell(now, Fact::StreamFailed);
         }
-        self.set_up(wanted, (sid, number, role), address, url, permit);
+        self.enter((sid, number, role), address, bot.host(), wanted);
+        match bot {
+            Bot::Socket(url) => self.begin(sid, url, wanted.egress.clone(), wanted, permit),
+            Bot::Web(url) => self.ask(now, sid, &url, wanted.clone(), permit),
+        }
     }
 
     /// A place among the streams: the one the call's bots share, or a fork's own.
@@ -83,18 +89,46 @@ impl Call {
         Ok(place)
     }
 
-    fn set_up(
+    /// A stream goes on stage.
+    fn enter(
         &mut self,
-        wanted: &Wanted,
         (sid, number, role): (StreamSid, u32, Role),
         address: Address,
+        host: &str,
+        wanted: &Wanted,
+    ) {
+        let id = self.free_port();
+        self.stage.streams.push(Stream {
+            sid,
+            id,
+            role,
+            number,
+            address,
+            bot: host.to_owned(),
+            asking: None,
+            line: None,
+            handed: false,
+            connecting_audio: wanted.settings.connecting_audio.clone(),
+            up: false,
+            drain_on_close: self.config.stream.drain_on_close,
+            port: None,
+            open: false,
+            outcome: None,
+            counts: None,
+            closing: false,
+            drained: false,
+        });
+    }
+
+    /// It is known where it leads: its session and its port begin.
+    pub(super) fn begin(
+        &mut self,
+        sid: StreamSid,
         url: BotUrl,
+        egress: Egress,
+        wanted: &Wanted,
         permit: Arc<StreamPermit>,
     ) {
-        let prebuffer = self.config.stream.playout_prebuffer;
-        let (port, end) = media::pair(StreamSpec { rate: url.rate(), prebuffer });
-        let muted = wanted.settings.mute_dtmf_audio || wanted.settings.encrypt_dtmf;
-        let port = if muted { port.without_key_tones() } else { port };
         let start = stream::Start {
             stream_sid: sid,
             call_sid: self.sid,
@@ -106,35 +140,74 @@ impl Call {
         };
         let continues = self.stage.lost.filter(|_| wanted.continues);
         let settings = self.settings(&wanted.settings, continues);
-        let id = self.free_port();
-        self.stage.streams.push(Stream {
-            sid,
-            id,
-            role,
-            number,
-            address,
-            drain_on_close: settings.drain_on_close,
-            connecting_audio: wanted.settings.connecting_audio.clone(),
-            up: false,
-            port: Some(port),
-            open: false,
-            outcome: None,
-            counts: None,
-            closing: false,
-            drained: false,
-        });
-        let egress = wanted.egress.clone();
+        let keys = self.keys(sid, &settings);
+        // where keys are told encrypted their tones tell them to nobody either
+        let muted = wanted.settings.mute_dtmf_audio || settings.encrypt_dtmf;
+        let baton = Baton::default();
+        let (end, left) = self.line(sid, (url.rate(), muted), &baton);
+        let Some(stream) = self.stage.stream(sid) else { return };
+        stream.drain_on_close = settings.drain_on_close;
+        let bot = stream.bot.clone();
         self.outputs.push_back(Output::OpenStream(Box::new(Opening {
             url,
+            bot,
             egress,
             start,
             settings,
+            keys,
             end,
+            baton,
             permit,
         })));
         if self.leg.is_answered() {
             self.raise(sid); // what the caller says meanwhile is kept for the bot
         }
+        if let Some(line) = left {
+            self.outputs.push_back(Output::Media(media::Command::Close(line.port)));
+        }
+    }
+
+    /// The port of a stream: the one that a bot before it left, if it fits, else a new one and what was left.
+    fn line(
+        &mut self,
+        sid: StreamSid,
+        (rate, muted): (SampleRate, bool),
+        baton: &Baton,
+    ) -> (End, Option<Line>) {
+        let prebuffer = self.config.stream.playout_prebuffer;
+        let is_bot = self.stage.bot().is_some_and(|bot| bot.sid == sid);
+        let left = if is_bot { self.stage.left.take() } else { None };
+        let fits = left.as_ref().is_some_and(|line| (line.rate, line.muted) == (rate, muted));
+        let Some(stream) = self.stage.stream(sid) else { return (End::Left(baton.clone()), left) };
+        let (end, left) = match left {
+            Some(line) if fits => {
+                (stream.id, stream.open) = (line.port, true);
+                (End::Left(line.baton), None)
+            }
+            left => {
+                let (port, end) = media::pair(StreamSpec { rate, prebuffer });
+                stream.port = Some(if muted { port.without_key_tones() } else { port });
+                (End::New(end, left.as_ref().map(|line| line.baton.clone())), left)
+            }
+        };
+        stream.line = is_bot.then(|| Line { port: stream.id, rate, muted, baton: baton.clone() });
+        (end, left)
+    }
+
+    /// How the caller's keys are told to it.
+    fn keys(&mut self, sid: StreamSid, settings: &stream::Settings) -> Keys {
+        if !settings.encrypt_dtmf || settings.one_way {
+            return Keys::Clear;
+        }
+        let account = self.config.account(&self.account);
+        let keys = Keys::of(true, account.dtmf_key.as_ref(), self.entropy.fork());
+        if matches!(keys, Keys::Withheld) {
+            tracing::error!(
+                call = %self.sid, stream = %sid, account = %self.account, cause = "no_dtmf_key",
+                "keys are to be encrypted and the account has no dtmf_key: the bot is told none"
+            );
+        }
+        keys
     }
 
     /// What the step sets, and for the rest what holds for all streams.
@@ -155,7 +228,7 @@ impl Call {
             style: StartStyle { raw: wanted.raw_media_format.unwrap_or(all.style.raw), extras, continues },
             local_barge_in: wanted.local_barge_in.unwrap_or(all.local_barge_in) && wanted.fork.is_none(),
             drain_on_close: wanted.drain_on_close.unwrap_or(all.drain_on_close),
-            encrypt_dtmf: wanted.encrypt_dtmf,
+            encrypt_dtmf: wanted.encrypt_dtmf || all.encrypt_dtmf,
             paused: wanted.skip_ringing && !self.leg.is_answered(),
         }
     }
@@ -166,7 +239,9 @@ impl Call {
             Role::Bot => None,
             Role::Fork { track, .. } => Some(track),
         };
-        let over = Finished { number, track, outcome: outcome.clone(), port: None, counts: None };
+        dynamic::counted(&outcome);
+        let bot = String::new();
+        let over = Finished { number, track, bot, outcome: outcome.clone(), port: None, counts: None };
         self.record.finished.push(over);
         if role == Role::Bot {
             self.stage.last = Some(outcome);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::admission::StreamPermit;
 use super::cdr::Cdr;
 use crate::ids::StreamSid;
-use crate::media::{self, StreamEnd};
-use crate::{sip, stream};
+use crate::media;
+use crate::{fetch, sip, stream};
 
 /// One output of a call.
 #[derive(Debug)]
@@ -18,6 +18,10 @@ pub enum Output {
     Media(media::Command),
     /// An RTP port towards this peer: `Input::Reserved` follows.
     Reserve(IpAddr),
+    /// The URL of a stream is to be fetched: `Input::Fetched` follows, unless it is given up.
+    Fetch(StreamSid, Box<fetch::Errand>),
+    /// It is given up.
+    Unfetch(StreamSid),
     /// A stream is to be opened.
     OpenStream(Box<Opening>),
     /// To a stream that was opened.
@@ -31,14 +35,20 @@ pub enum Output {
 pub struct Opening {
     /// The bot.
     pub url: stream::BotUrl,
+    /// Its host as it stands in the configuration, for metrics.
+    pub bot: String,
     /// Where its URL came from.
     pub egress: stream::Egress,
     /// What it is told first.
     pub start: stream::Start,
     /// What is particular to the stream.
     pub settings: stream::Settings,
+    /// How it is told the caller's keys.
+    pub keys: stream::Keys,
     /// Its end of the audio.
-    pub end: StreamEnd,
+    pub end: stream::End,
+    /// Where it leaves that if the bot cannot be had.
+    pub baton: stream::Baton,
     /// Held until the stream is over; bots that are tried one after the other share it.
     pub permit: Arc<StreamPermit>,
 }

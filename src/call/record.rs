@@ -46,6 +46,8 @@ pub(super) struct Finished {
     pub(super) number: u32,
     /// What it got, where it was a fork.
     pub(super) track: Option<Track>,
+    /// For metrics: the host that stands in the configuration.
+    pub(super) bot: String,
     pub(super) outcome: Outcome,
     /// Whose counts are missing.
     pub(super) port: Option<PortId>,
@@ -70,6 +72,11 @@ impl Record {
 
     pub(super) fn since_invite(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.began.at)
+    }
+
+    /// Wall time of `now`, or of the call's beginning, as web servers are told.
+    pub(super) fn stamp(&self, now: Option<Instant>) -> String {
+        self.began.stamp(now.unwrap_or(self.began.at))
     }
 
     pub(super) fn ringing(&mut self, now: Instant) {
@@ -124,7 +131,10 @@ impl Record {
         cdr.streams = self
             .finished
             .iter()
-            .map(|finished| StreamRecord::new(&finished.outcome, finished.track, finished.counts.as_ref()))
+            .map(|finished| StreamRecord {
+                bot: finished.bot.clone(),
+                ..StreamRecord::new(&finished.outcome, finished.track, finished.counts.as_ref())
+            })
             .collect();
         cdr.verdict = Verdict::of(ending.cause, cdr.media.as_ref(), &cdr.streams);
         cdr.clone()

@@ -46,12 +46,12 @@ impl Call {
     }
 
     /// Tells the bot's breaker.
-    fn tried(&mut self, now: Instant, sid: StreamSid, what: Try) {
+    pub(super) fn tried(&mut self, now: Instant, sid: StreamSid, what: Try) {
         let Some(stream) = self.stage.stream(sid) else { return };
         self.admission.breakers().tell(now, &self.config.stream, &stream.address, what);
     }
 
-    fn stream_ended(&mut self, now: Instant, sid: StreamSid, outcome: Outcome) {
+    pub(super) fn stream_ended(&mut self, now: Instant, sid: StreamSid, outcome: Outcome) {
         match outcome.disposition {
             Disposition::ConnectFailed => self.tried(now, sid, Try::Failed),
             _ if outcome.figures.connect.is_none() => self.tried(now, sid, Try::GivenUp),
@@ -67,8 +67,17 @@ impl Call {
         }
         let plays_out = outcome.playing_out && stream.open && !stream.drained && !ending;
         let drain = stream.drain_on_close;
+        let never_up = outcome.disposition == Disposition::ConnectFailed;
+        // what the caller said meanwhile is the next bot's
+        let left = stream.line.take_if(|_| never_up && stream.open && !ending);
+        if left.is_some() {
+            (stream.handed, stream.open) = (true, false);
+        }
         stream.outcome = Some(outcome.clone());
         self.stage.last = Some(outcome);
+        if left.is_some() {
+            self.stage.left = left; // else what an earlier one left still waits
+        }
         if plays_out {
             self.timers.drain = Some(now + drain);
         } else {
@@ -112,10 +121,12 @@ impl Call {
     }
 
     /// The flow ends the forks; the leg lives on.
-    pub(super) fn stop_forks(&mut self) {
-        for fork in self.stage.live().filter(|stream| stream.role != Role::Bot) {
-            self.outputs.push_back(Output::Stream(fork.sid, Command::Stop(Stop::Stopped)));
+    pub(super) fn stop_forks(&mut self, now: Instant) {
+        let forks = self.stage.live().filter(|stream| stream.role != Role::Bot);
+        for sid in forks.map(|fork| fork.sid).collect::<Vec<_>>() {
+            self.stop_stream(now, sid, Stop::Stopped);
         }
+        self.put_away();
     }
 
     /// The leg is answered: what was to wait for that goes on.

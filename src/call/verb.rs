@@ -33,6 +33,7 @@ impl Call {
         self.telling = false;
         if self.stage.live_bot().is_none() {
             self.stage.place = None;
+            self.drop_left();
         }
         self.tune();
     }
@@ -45,7 +46,7 @@ impl Call {
                 let egress = Egress::Configured;
                 self.open_stream(now, &Wanted { url, egress, settings, last, continues });
             }
-            Verb::StopForks => self.stop_forks(),
+            Verb::StopForks => self.stop_forks(now),
             Verb::Wait(time) => self.timers.wait = Some(now + time),
             Verb::Hangup { reason } => self.hang_up(now, ending::Why::Flow(reason)),
         }

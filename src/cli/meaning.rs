@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 use std::path::Path;
 
 use super::which_route::target;
-use crate::call::{Dtmf, Ring, Srtp};
+use crate::call::{Dialect, Dtmf, Ring, Srtp};
 use crate::config::Config;
 use crate::flow::applet::{Applet, Stream};
 use crate::flow::{AnswerMode, Reconnect};
@@ -18,6 +18,7 @@ pub(super) fn of(config: &Config, path: &Path) -> String {
     // Writing to a String does not fail.
     let _ = node(&mut out, config);
     let _ = trunks(&mut out, config);
+    let _ = accounts(&mut out, config);
     let _ = routes(&mut out, config);
     let _ = flows(&mut out, config);
     for note in &config.notes {
@@ -71,6 +72,10 @@ fn node(out: &mut String, config: &Config) -> fmt::Result {
         "limits    {} calls, {} new calls a second, {} streams",
         limits.calls, limits.calls_per_second, limits.streams
     )?;
+    if !config.egress.is_empty() {
+        let allowed = list(&config.egress);
+        writeln!(out, "egress    what arrives at run time may lead to public addresses and to {allowed}")?;
+    }
     writeln!(out, "HTTP      {}", list(&config.http.listen))
 }
 
@@ -166,6 +171,25 @@ fn called(out: &mut String, sip: &sip::Trunk) -> fmt::Result {
     }
     if !sip.tls_names.is_empty() {
         writeln!(out, "          certificates of its peers: {}", list(&sip.tls_names))?;
+    }
+    Ok(())
+}
+
+/// Those with settings of their own.
+fn accounts(out: &mut String, config: &Config) -> fmt::Result {
+    let mut all: Vec<_> = config.call.accounts.iter().collect();
+    all.sort_by_key(|(name, _)| *name);
+    for (name, settings) in all {
+        let streams = match config.call.limits.account_streams.get(name) {
+            Some(streams) => format!("{streams} streams"),
+            None => "no limit of streams".to_owned(),
+        };
+        let dialect = match settings.dialect {
+            Dialect::Full => "",
+            Dialect::Legacy => ", legacy dialect",
+        };
+        let key = if settings.dtmf_key.is_some() { ", a key for DTMF" } else { "" };
+        writeln!(out, "account   {name}: {streams}{dialect}{key}")?;
     }
     Ok(())
 }

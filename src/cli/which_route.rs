@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::str::FromStr;
 
+use crate::call::Bot;
 use crate::config::Config;
 use crate::ids::TrunkId;
 use crate::route::{Asked, Route, Target};
-use crate::stream::BotUrl;
+use crate::stream::UrlLimits;
 
 /// A call that might come: `trunk=pbx,from=0801,to=0800,X-UUI=A1`.
 #[derive(Clone, Debug, Default)]
@@ -117,8 +118,8 @@ impl Question {
 pub(super) fn target(target: &Target) -> String {
     match target {
         Target::Bot(urls) => {
-            let bot = |url: &String| match BotUrl::parse(url) {
-                Ok(url) => format!("to the bot {url}"),
+            let bot = |url: &String| match Bot::parse(url, UrlLimits::DEFAULT) {
+                Ok(bot) => format!("to the bot {bot}"),
                 Err(wrong) => format!("to no bot: {wrong}"),
             };
             urls.iter().map(bot).collect::<Vec<_>>().join(", else ")

@@ -8,11 +8,11 @@ use super::kinds::Listen;
 use super::read::Reading;
 use super::routes::Written;
 use super::trunks::Trunk;
-use crate::call::breaker::Address;
+use crate::call::Bot;
 use crate::media;
 use crate::route::Target;
 use crate::sip::Transport;
-use crate::stream::BotUrl;
+use crate::stream::UrlLimits;
 use crate::telemetry::exposition::Names;
 
 /// Trunks beside one another: names, and networks that two would claim.
@@ -116,16 +116,16 @@ pub(super) fn names(
     trunks: &[Trunk],
     routes: &[Written],
     flows: &Flows,
-    own: Vec<String>,
+    own: impl Iterator<Item = String>,
     media: &media::Config,
 ) -> Names {
     let accounts: BTreeSet<String> =
         trunks.iter().flat_map(|trunk| trunk.call.access.accounts.clone()).chain(own).collect();
     let of_flows = flows.flows.values().flat_map(|flow| flow.program.urls());
-    let of_flows: Vec<BotUrl> = of_flows.filter_map(|url| BotUrl::parse(url).ok()).collect();
+    let of_flows: Vec<Bot> = of_flows.filter_map(|url| Bot::parse(url, UrlLimits::DEFAULT).ok()).collect();
     let bots = || routes.iter().flat_map(|written| &written.bots).chain(&of_flows);
-    let hosts: BTreeSet<String> = bots().map(|url| url.host().to_owned()).collect();
-    let addresses: BTreeSet<String> = bots().map(|url| Address::of(url).to_string()).collect();
+    let hosts: BTreeSet<String> = bots().map(|bot| bot.host().to_owned()).collect();
+    let addresses: BTreeSet<String> = bots().map(|bot| bot.address().to_string()).collect();
     Names {
         trunks: trunks.iter().map(|trunk| trunk.call.name.clone()).collect(),
         accounts: accounts.into_iter().collect(),

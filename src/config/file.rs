@@ -8,12 +8,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::error::Place;
 use super::kinds::{Ports, Secret, Size, even};
 use super::read::Section;
 use super::{Http, Node, StreamTls};
 use crate::flow::Reconnect;
 use crate::media;
-use crate::sip::io::Limits as Streams;
+use crate::sip::io::Limits as Connections;
 use crate::stream::{self, PlainWs, StartExtras, StartStyle};
 use crate::telemetry::log;
 
@@ -130,7 +131,7 @@ pub(super) struct Limits {
     pub(super) source_requests_per_second: u32,
     /// Answers to one stranger in 10 s, and to all in a second (reliability R-22).
     pub(super) stranger_answers: (usize, usize),
-    pub(super) connections: Streams,
+    pub(super) connections: Connections,
     /// Of all cores; 0: no mark.
     pub(super) cpu_percent: u8,
 }
@@ -182,9 +183,9 @@ pub(super) fn limits(mut limits: Section<'_>, ports: &RangeInclusive<u16>) -> Li
 }
 
 /// SIP connections (reliability R-28), idle times excepted.
-fn connections(limits: &mut Section<'_>) -> Streams {
-    let default = Streams::default();
-    let read = Streams {
+fn connections(limits: &mut Section<'_>) -> Connections {
+    let default = Connections::default();
+    let read = Connections {
         connections: limits.within("connections", default.connections, 1..=65_536),
         of_stranger: limits.within("source_connections", default.of_stranger, 1..=65_536),
         of_trunk: limits.within("trunk_connections", default.of_trunk, 1..=65_536),
@@ -220,8 +221,20 @@ pub(super) fn log(mut log: Section<'_>) -> log::Config {
     read
 }
 
+/// `[stream]`.
+pub(super) struct Streams {
+    pub(super) config: stream::Config,
+    pub(super) tls: StreamTls,
+    /// Of the fetch of a dynamic URL.
+    pub(super) url_timeout: Duration,
+    /// Where it is written that keys are told encrypted, if they are.
+    pub(super) encrypts: Option<Place>,
+    /// What follows a bot that is lost.
+    pub(super) reconnect: Reconnect,
+}
+
 /// `[stream]` (agentstream.md section 12).
-pub(super) fn stream(mut stream: Section<'_>) -> (stream::Config, StreamTls, Reconnect) {
+pub(super) fn stream(mut stream: Section<'_>) -> Streams {
     let default = stream::Config::default();
     let plain =
         [("private", Some(PlainWs::Private)), ("all", Some(PlainWs::All)), ("none", Some(PlainWs::None))];
@@ -251,6 +264,7 @@ pub(super) fn stream(mut stream: Section<'_>) -> (stream::Config, StreamTls, Rec
         silence_timeout: stream.within("silence_timeout", default.silence_timeout, 2 * SECOND..=300 * SECOND),
         max_pending_marks: stream.within("max_pending_marks", default.max_pending_marks, 1..=65_536),
         local_barge_in: stream.key("local_barge_in", default.local_barge_in),
+        encrypt_dtmf: stream.key("encrypt_dtmf", default.encrypt_dtmf),
         start_style: StartStyle { raw, extras, continues: None },
         allow_plain_ws: stream.word("allow_plain_ws", default.allow_plain_ws, &plain),
         ..default
@@ -262,7 +276,8 @@ pub(super) fn stream(mut stream: Section<'_>) -> (stream::Config, StreamTls, Rec
             "leave room for an answer to a ping",
         );
     }
-    let _: Duration = stream.within("url_timeout", 5 * SECOND, SECOND..=15 * SECOND);
+    let url_timeout = stream.within("url_timeout", 5 * SECOND, SECOND..=15 * SECOND);
+    let encrypts = read.encrypt_dtmf.then(|| stream.place("encrypt_dtmf"));
     let tls = StreamTls {
         ca_file: stream.maybe("ca_file"),
         client_certificate: stream.maybe("client_certificate"),
@@ -287,7 +302,7 @@ pub(super) fn stream(mut stream: Section<'_>) -> (stream::Config, StreamTls, Rec
     }
     let reconnect = super::flows::reconnect(&mut stream);
     stream.done();
-    (read, tls, reconnect)
+    Streams { config: read, tls, url_timeout, encrypts, reconnect }
 }
 
 /// What `start_extras` says of a call that came over a trunk.
@@ -320,9 +335,6 @@ pub(super) fn ms(
 
 /// Tables whose features come later: read, so that a slip is found, and refused where they ask for something.
 pub(super) fn later(root: &mut Section<'_>) {
-    let mut egress = root.section("egress");
-    let _hosts: Vec<String> = egress.key("allow", Vec::new());
-    egress.done();
     let mut cdr = root.section("cdr");
     if cdr.maybe::<Secret>("webhook").is_some() {
         cdr.not_yet("webhook", "a webhook for CDRs");

@@ -9,6 +9,7 @@
 //!
 //! Only `Config` is passed on; it holds the `Config` of each module. A value that exists is a value that is right.
 
+mod accounts;
 mod check;
 mod env;
 mod error;
@@ -37,10 +38,11 @@ pub use kinds::Listen;
 pub use reload::NeedsRestart;
 pub use routes::JudgeUrl;
 
+use crate::egress::Allowed;
 use crate::sip::Config as Signalling;
 use crate::sip::io::{Limits, TlsFiles};
 use crate::telemetry::{exposition, log};
-use crate::{call, media, route, stream};
+use crate::{call, fetch, media, route, stream};
 use layers::File;
 use read::Reading;
 
@@ -70,6 +72,8 @@ pub struct Config {
     pub call: call::Config,
     /// Whom streams trust, and as whom they present themselves.
     pub stream_tls: StreamTls,
+    /// `egress.allow`; hosts that stand in the configuration besides are in `call.fetch`.
+    pub egress: Vec<Allowed>,
     /// Metrics and health.
     pub http: Http,
     /// Lines.
@@ -158,7 +162,9 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
     let http = file::http(root.section("http"));
     let limits = file::limits(root.section("limits"), &media.ports);
     let log = file::log(root.section("log"));
-    let (stream, stream_tls, reconnect) = file::stream(root.section("stream"));
+    let file::Streams { config: stream, tls: stream_tls, url_timeout, encrypts, reconnect } =
+        file::stream(root.section("stream"));
+    let egress = accounts::egress(root.section("egress"));
     file::later(&mut root);
     let flows = flows::flows(&mut root, judge);
     let trunks: Vec<_> = root.sections("trunk").into_iter().filter_map(trunks::trunk).collect();
@@ -167,16 +173,24 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
     let routes = root.sections("route").into_iter();
     let routes: Vec<_> =
         routes.filter_map(|section| routes::route(section, &names, &flows.flows, judge)).collect();
-    let (account_streams, own) = routes::accounts(root.sections("account"));
+    let own = accounts::accounts(root.sections("account"));
     root.done();
     check::whole(reading, &sip.listen, &media, &trunks, &routes);
     check::flows(reading, &trunks, &routes, &flows);
+    accounts::fit(reading, &own, &trunks, &routes, encrypts, &flows);
     let refuse = |trunk: &trunks::Trunk, wrong: &str, right: &str| {
         reading.refuse(trunk.transports_place.clone(), "trunk.transports", wrong, right);
     };
     sip::fits(&sip, &trunks, refuse, |note| reading.note(note));
 
-    let names = check::names(&trunks, &routes, &flows, own, &media);
+    let names = check::names(&trunks, &routes, &flows, own.settings.keys().cloned(), &media);
+    let hosts = names.bots.iter().cloned().map(Allowed::Host);
+    let fetch = fetch::Config {
+        timeout: url_timeout,
+        plain: stream.allow_plain_ws,
+        user_agent: stream.user_agent.clone(),
+        allow: egress.iter().cloned().chain(hosts).collect(),
+    };
     sip.config.trunks = trunks.iter().map(|trunk| trunk.sip.clone()).collect();
     sip.config.source_requests_per_second = limits.source_requests_per_second;
     (sip.config.stranger_answers, sip.config.strangers_per_second) = limits.stranger_answers;
@@ -187,6 +201,8 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
         routes: route::Table { routes: routes.into_iter().map(|written| written.route).collect() },
         advertise,
         stream: Arc::new(stream),
+        fetch: Arc::new(fetch),
+        accounts: own.settings,
         reconnect,
         flows: flows.flows,
         prompts: flows.prompts,
@@ -194,7 +210,7 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
             calls: limits.calls,
             calls_per_second: limits.calls_per_second,
             streams: limits.streams,
-            account_streams,
+            account_streams: own.streams,
         },
     };
     Config {
@@ -212,6 +228,7 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
         media,
         call,
         stream_tls,
+        egress,
         http,
         log,
         names,
@@ -221,7 +238,7 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
 
 /// What the stream module says of a bot's URL; it never repeats its user info.
 fn judge_url(url: &str) -> Result<(), String> {
-    stream::BotUrl::parse(url).map(drop).map_err(|wrong| wrong.to_string())
+    call::Bot::parse(url, stream::UrlLimits::DEFAULT).map(drop).map_err(|wrong| wrong.to_string())
 }
 
 #[cfg(test)]

@@ -122,7 +122,10 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
     for (what, changed) in [
         ("routes", differ(&old.call.routes, &new.call.routes)),
         ("flows", differ(&old.call.flows, &new.call.flows) || differ(&old.call.prompts, &new.call.prompts)),
-        ("accounts", limits.0.account_streams != limits.1.account_streams),
+        (
+            "accounts",
+            limits.0.account_streams != limits.1.account_streams || old.call.accounts != new.call.accounts,
+        ),
         (
             "limits",
             differ_but_accounts(limits)
@@ -138,8 +141,10 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
             "stream",
             differ(&old.call.stream, &new.call.stream)
                 || old.stream_tls != new.stream_tls
-                || old.call.reconnect != new.call.reconnect,
+                || old.call.reconnect != new.call.reconnect
+                || old.call.fetch.timeout != new.call.fetch.timeout,
         ),
+        ("egress", old.egress != new.egress),
         ("log", old.log != new.log),
     ] {
         if changed {

@@ -1,15 +1,16 @@
-//! `[[route]]` and `[[account]]` as written, and what they mean.
+//! `[[route]]` as written, and what it means.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::error::Place;
 use super::flows::nearest;
 use super::kinds::{AccountName, Secret};
 use super::read::{Read, Section};
+use crate::call::Bot;
 use crate::flow::Flow;
 use crate::ids::TrunkId;
 use crate::route::{MAX_BOTS, Pattern, Route, Target};
-use crate::stream::BotUrl;
+use crate::stream::UrlLimits;
 
 /// Judges the URL of a bot: what is wrong with it, without its secrets.
 pub type JudgeUrl = fn(&str) -> Result<(), String>;
@@ -18,7 +19,9 @@ pub type JudgeUrl = fn(&str) -> Result<(), String>;
 pub(super) struct Written {
     pub(super) route: Route,
     /// Its bots, for the label `bot`.
-    pub(super) bots: Vec<BotUrl>,
+    pub(super) bots: Vec<Bot>,
+    /// Where they are written.
+    pub(super) bots_place: Place,
     /// Where its account is written.
     pub(super) account_place: Place,
 }
@@ -32,6 +35,7 @@ pub(super) fn route(
 ) -> Option<Written> {
     let trunk = trunk(&mut route, trunks);
     let account_place = route.place("account");
+    let bots_place = route.place(if route.has("flow") { "flow" } else { "bot" });
     let headers = route.free::<Pattern>("header");
     let (to, from) = (route.maybe("to"), route.maybe("from"));
     let account: Option<AccountName> = route.maybe("account");
@@ -52,14 +56,18 @@ pub(super) fn route(
     }
     route.done();
     let target = target?;
+    let read = |url: &String| Bot::parse(url, UrlLimits::DEFAULT).ok();
     let bots = match &target {
-        Target::Bot(urls) => urls.iter().filter_map(|url| BotUrl::parse(url).ok()).collect(),
-        Target::Flow(_) | Target::Reject(_) => Vec::new(),
+        Target::Bot(urls) => urls.iter().filter_map(read).collect(),
+        Target::Flow(id) => {
+            flows.get(id).map(|flow| flow.program.urls().filter_map(read).collect()).unwrap_or_default()
+        }
+        Target::Reject(_) => Vec::new(),
     };
     // a flow with an account takes that account's calls alone
     let account = account.or(own);
     let route = Route { trunk: trunk?, to, from, account, headers, target };
-    Some(Written { route, bots, account_place })
+    Some(Written { route, bots, bots_place, account_place })
 }
 
 /// `None`: the route names a trunk there is not.
@@ -86,7 +94,7 @@ fn target(route: &mut Section<'_>, flows: &BTreeMap<String, Flow>, judge: JudgeU
     route.maybe::<u16>("reject");
     let targets = ["bot", "flow", "reject"].into_iter().filter(|name| route.has(name)).count();
     if targets != 1 {
-        let right = "write one of bot = \"wss://...\", flow = \"id\" or reject = 603";
+        let right = "write one of bot = \"wss://...\" (or https://), flow = \"id\" or reject = 603";
         route.refuse("", format!("{targets} targets stand in it"), right);
         return None;
     }
@@ -138,44 +146,5 @@ impl Read for Pattern {
 
     fn read(item: super::read::Item<'_>) -> Option<Self> {
         String::read(item).map(Self::new)
-    }
-}
-
-/// Streams at once of each `[[account]]`, and their names.
-pub(super) fn accounts(sections: Vec<Section<'_>>) -> (HashMap<String, u32>, Vec<String>) {
-    let (mut limits, mut names) = (HashMap::new(), Vec::new());
-    for mut section in sections {
-        let name: Option<AccountName> = section.required("sid");
-        let max: Option<u32> =
-            section.has("max_streams").then(|| section.within("max_streams", 1, 0..=1_000_000));
-        let _: Option<u32> = section.maybe("max_streams");
-        not_in_this_release(&mut section);
-        if let Some(AccountName(name)) = name {
-            if names.contains(&name) {
-                section.refuse(
-                    "sid",
-                    format!("account {name:?} stands twice"),
-                    "write one [[account]] for each",
-                );
-            }
-            limits.extend(max.map(|max| (name.clone(), max)));
-            names.push(name);
-        }
-        section.done();
-    }
-    (limits, names)
-}
-
-fn not_in_this_release(account: &mut Section<'_>) {
-    let _keys: Vec<Secret> = account.key("api_keys", Vec::new());
-    let _zone: Option<String> = account.maybe("time_zone");
-    account.word("dialect", (), &[("legacy", None)]);
-    for (name, what) in [("dtmf_key", "encryption of keys"), ("webhook_secret", "a webhook")] {
-        if account.maybe::<Secret>(name).is_some() {
-            account.not_yet(name, what);
-        }
-    }
-    if account.has("api_keys") {
-        account.not_yet("api_keys", "the control API");
     }
 }

@@ -12,12 +12,12 @@ use nix::sys::resource::{UsageWho, getrusage};
 use super::cores::Cores;
 use super::overload::{Overload, Used};
 use crate::api::{Live, Node};
-use crate::call;
 use crate::call::admission::{Admission, InUse};
+use crate::call::{self, Bot};
 use crate::media::Engine;
 use crate::route::Target;
 use crate::sip::{self, Gate};
-use crate::stream::BotUrl;
+use crate::stream::UrlLimits;
 use crate::telemetry::{metrics, process};
 
 /// Between two looks.
@@ -136,8 +136,8 @@ pub(super) fn bots(config: &call::Config) -> Vec<String> {
     let of_flows = config.flows.values().flat_map(|flow| flow.program.urls());
     let mut bots: Vec<String> = urls
         .chain(of_flows)
-        .filter_map(|url| BotUrl::parse(url).ok())
-        .map(|url| url.host().to_owned())
+        .filter_map(|url| Bot::parse(url, UrlLimits::DEFAULT).ok())
+        .map(|bot| bot.host().to_owned())
         .collect();
     bots.sort();
     bots.dedup();

@@ -35,7 +35,7 @@ use crate::media::{Engine, EngineError};
 use crate::sip::io::{Tls, TlsError};
 use crate::sip::{self, Transport};
 use crate::stream::io::{Connector, Lanes, Trace, Trust, TrustError};
-use crate::{api, notify};
+use crate::{api, fetch, notify};
 
 pub use reload::ReloadError;
 pub use serve::run;
@@ -101,6 +101,7 @@ pub struct Running {
     config: Config,
     tls: Option<Tls>,
     connector: Arc<Connector>,
+    fetch: Arc<fetch::Client>,
     watched: Arc<gauges::Watched>,
     commands: mpsc::Sender<sip::Command>,
     desk: Arc<Desk>,
@@ -124,6 +125,7 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
     let (lines, records) = notify::cdr::start(&records_dir)
         .map_err(|source| StartError::Records { path: records_dir, source })?;
     let connector = Arc::new(Connector::new(&trust(&stream_tls))?);
+    let fetch = Arc::new(fetch::Client::new(stream_tls.ca_file.as_deref())?);
     let tls = sip_tls.as_ref().map(Tls::read).transpose()?;
     let mut sockets = sip::io::Sockets::bind_with(&listen, tls.clone())?;
     sockets.set_dscp(sip_dscp);
@@ -142,6 +144,7 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
         engine: engine.clone(),
         connector: Arc::clone(&connector),
         lanes,
+        fetch: Arc::clone(&fetch),
         cdrs: lines,
         board: board.clone(),
         admission: admission.clone(),
@@ -193,6 +196,7 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
         config: kept,
         tls,
         connector,
+        fetch,
         watched,
         commands,
         desk,

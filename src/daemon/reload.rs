@@ -3,6 +3,7 @@
 
 use super::{Running, trust};
 use crate::config::{Config, NeedsRestart};
+use crate::fetch::Client;
 use crate::sip::io::{Tls, TlsError};
 use crate::sip::{Command, Reload};
 use crate::stream::io::{Connector, TrustError};
@@ -31,11 +32,13 @@ impl Running {
         let (config, changes) = new.succeed(&self.config)?;
         let tls = config.sip_tls.as_ref().map(Tls::read).transpose()?;
         let connector = Connector::new(&trust(&config.stream_tls))?;
+        let fetch = Client::new(config.stream_tls.ca_file.as_deref())?;
 
         if let (Some(running), Some(new)) = (&self.tls, &tls) {
             running.replace(new);
         }
         self.connector.replace(&connector);
+        self.fetch.replace(&fetch);
         log::install(&config.log);
         exposition::install(&config.names);
         self.admission.set_limits(config.call.limits.clone(), super::trunk_limits(&config.call));

@@ -77,6 +77,13 @@ pub fn dtmf(out: &mut String, sequence: u64, sid: &str, digit: Digit, held: Dura
     put(out, format_args!(r#","dtmf":{{"duration":"{}","digit":"{digit}"}}}}"#, held.as_millis()));
 }
 
+/// One key press of which nobody may know (agentstream.md section 5.4): `sealed` is base64.
+pub fn dtmf_sealed(out: &mut String, sequence: u64, sid: &str, sealed: &str, held: Duration) {
+    head(out, "dtmf", sequence, sid);
+    let held = held.as_millis();
+    put(out, format_args!(r#","dtmf":{{"duration":"{held}","digit":"x","encrypted":"{sealed}"}}}}"#));
+}
+
 /// A mark comes back; `name` is the inside of a JSON string, as the bot wrote it.
 pub fn mark(out: &mut String, sequence: u64, sid: &str, name: &str) {
     head(out, "mark", sequence, sid);
@@ -226,6 +233,10 @@ mod tests {
         let five = Digit::from_char('5').expect("a key");
         dtmf(&mut out, 57, "b6", five, Duration::from_millis(160));
         let shown = r#"{"event":"dtmf","sequence_number":"57","stream_sid":"b6","dtmf":{"duration":"160","digit":"5"}}"#;
+        assert_eq!(out, shown);
+        out.clear();
+        dtmf_sealed(&mut out, 58, "b6", "AAAA", Duration::from_millis(160));
+        let shown = r#"{"event":"dtmf","sequence_number":"58","stream_sid":"b6","dtmf":{"duration":"160","digit":"x","encrypted":"AAAA"}}"#;
         assert_eq!(out, shown);
         out.clear();
         mark(&mut out, 91, "b6", r"turn-3-\u00e9nd");

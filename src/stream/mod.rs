@@ -15,8 +15,9 @@
 //! What it deliberately does not know: SIP, RTP, what the call does next.
 
 pub mod chunk;
+pub mod cipher;
 pub mod connect;
-pub mod egress;
+pub mod dynamic;
 pub mod framing;
 pub mod io;
 pub mod message;
@@ -29,18 +30,20 @@ pub mod url;
 
 mod backlog;
 mod barge;
+mod baton;
 mod limit;
 mod marks;
 mod outbox;
 mod speech;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-pub use egress::Egress;
+pub use baton::{Baton, End, Left};
+pub use cipher::{DtmfKey, Keys};
 pub use session::Session;
 pub use url::{BotUrl, UrlLimits};
 
+pub use crate::egress::{self, Egress, PlainTo as PlainWs};
 use crate::ids::{CallSid, StreamSid};
 use crate::units::{Digit, SampleRate};
 
@@ -77,6 +80,8 @@ pub struct Config {
     pub max_pending_marks: usize,
     /// What the bot said is cleared when the caller begins to speak.
     pub local_barge_in: bool,
+    /// Keys are told encrypted, under the account's key, or not at all.
+    pub encrypt_dtmf: bool,
     /// How `start` is written for all bots.
     pub start_style: StartStyle,
     /// To whom plain `ws://` may lead.
@@ -103,35 +108,10 @@ impl Default for Config {
             silence_timeout: Duration::from_secs(30),
             max_pending_marks: 8192,
             local_barge_in: false,
+            encrypt_dtmf: false,
             start_style: StartStyle::default(),
             allow_plain_ws: PlainWs::Private,
             user_agent: concat!("StreamKit/", env!("CARGO_PKG_VERSION")).to_owned(),
-        }
-    }
-}
-
-/// `stream.allow_plain_ws`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PlainWs {
-    /// Loopback and private addresses.
-    #[default]
-    Private,
-    /// Any.
-    All,
-    /// None.
-    None,
-}
-
-impl PlainWs {
-    /// Whether plain `ws://` to this address is allowed.
-    pub fn allows(self, address: IpAddr) -> bool {
-        match (self, address.to_canonical()) {
-            (Self::All, _) => true,
-            (Self::None, _) => false,
-            (Self::Private, IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-            (Self::Private, IpAddr::V6(ip)) => {
-                ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
-            }
         }
     }
 }
@@ -149,7 +129,7 @@ pub struct Settings {
     pub local_barge_in: bool,
     /// Longest playing out after the bot closed.
     pub drain_on_close: Duration,
-    /// Keys are told encrypted.
+    /// Keys are told encrypted, or not at all.
     pub encrypt_dtmf: bool,
     /// It begins as after `Command::Pause`.
     pub paused: bool,
@@ -164,7 +144,7 @@ impl Settings {
             style: config.start_style.clone(),
             local_barge_in: config.local_barge_in,
             drain_on_close: config.drain_on_close,
-            encrypt_dtmf: false,
+            encrypt_dtmf: config.encrypt_dtmf,
             paused: false,
         }
     }
@@ -392,6 +372,12 @@ pub enum StreamError {
     /// 3001.
     #[error("3001 invalid stream url: {0}")]
     InvalidUrl(String),
+    /// 3002: what a dynamic URL leads to gave no usable HTTP answer.
+    #[error("3002 failed to fetch stream url: {0}")]
+    Fetch(String),
+    /// 3003: there is no usable URL in its answer.
+    #[error("3003 invalid response from stream url endpoint: {0}")]
+    Answer(String),
     /// 3004.
     #[error("3004 custom parameters over limit")]
     ParametersOverLimit,

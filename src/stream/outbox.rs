@@ -30,6 +30,12 @@ enum Waiting {
         digit: Digit,
         held: Duration,
     },
+    /// A key, encrypted.
+    Sealed {
+        sequence: u64,
+        text: Box<str>,
+        held: Duration,
+    },
     Mark {
         sequence: u64,
         name: Box<str>,
@@ -109,6 +115,11 @@ impl Outbox {
         }
     }
 
+    /// What was heard, if none of it is to be sent any more because the stream never came up.
+    pub(crate) fn kept(&mut self) -> Vec<i16> {
+        if self.open { Vec::new() } else { std::mem::take(&mut self.samples).into() }
+    }
+
     /// From now on a frame that becomes whole is left out, or sent again.
     pub(crate) fn pause(&mut self, paused: bool) {
         self.paused = paused;
@@ -138,6 +149,12 @@ impl Outbox {
     pub(crate) fn digit(&mut self, digit: Digit, held: Duration) {
         let sequence = self.number();
         self.waiting.push_back(Waiting::Dtmf { sequence, digit, held });
+    }
+
+    /// The caller pressed a key of which nobody may know.
+    pub(crate) fn sealed(&mut self, text: Box<str>, held: Duration) {
+        let sequence = self.number();
+        self.waiting.push_back(Waiting::Sealed { sequence, text, held });
     }
 
     /// A mark goes back.
@@ -196,6 +213,10 @@ impl Outbox {
             }
             Waiting::Dtmf { sequence, digit, held } => {
                 message::dtmf(out, sequence, sid, digit, held);
+                Sent::Dtmf
+            }
+            Waiting::Sealed { sequence, text, held } => {
+                message::dtmf_sealed(out, sequence, sid, &text, held);
                 Sent::Dtmf
             }
             Waiting::Mark { sequence, name } => {

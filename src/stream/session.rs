@@ -20,8 +20,8 @@ use super::marks::Marks;
 use super::outbox::{Outbox, Sent};
 use super::outcome::{End, Verdict, Violation};
 use super::speech::Speech;
-use super::tally::Tally;
-use super::{BotUrl, Config, Event, Figures, Settings, Start, Stop, StreamError, message};
+use super::tally::{Drop, Tally};
+use super::{BotUrl, Config, Event, Figures, Keys, Settings, Start, Stop, StreamError, message};
 use crate::media::{Play, Reached, Told};
 use crate::units::Digit;
 
@@ -142,6 +142,8 @@ pub struct Session {
     speech: Speech,
     marks: Marks,
     keys: Vec<(Digit, Duration)>,
+    /// How they are told.
+    telling: Keys,
     /// The key that was told last, by whom and when.
     key: Option<(Digit, Teller, Instant)>,
     nonsense: Window,
@@ -206,6 +208,7 @@ impl Session {
             speech: Speech::new(start.rate, config.max_queue),
             marks: Marks::new(),
             keys: Vec::new(),
+            telling: Keys::Clear,
             key: None,
             said: false,
             nonsense: Window::new(200, Duration::from_secs(10)),
@@ -223,6 +226,23 @@ impl Session {
             start,
             config,
         }
+    }
+
+    /// How the caller's keys are told; in clear, where nothing else is said.
+    #[must_use]
+    pub fn telling(mut self, keys: Keys) -> Self {
+        self.telling = keys;
+        self
+    }
+
+    /// What the caller said before it, to a bot that could not be had.
+    pub fn keep(&mut self, samples: &[i16]) {
+        self.outbox.heard(samples);
+    }
+
+    /// What it has heard and never sent, to be told before `Input::Failed`: the next bot's.
+    pub fn kept(&mut self) -> Vec<i16> {
+        self.outbox.kept()
     }
 
     /// So many attempts were begun.
@@ -361,7 +381,7 @@ impl Session {
         (self.timers.heard, self.timers.ping) = (now, now + self.config.ping_interval);
         self.outbox.open();
         for (digit, held) in std::mem::take(&mut self.keys) {
-            self.outbox.digit(digit, held);
+            self.press(digit, held);
         }
     }
 
@@ -395,9 +415,22 @@ impl Session {
         }
         self.key = Some((digit, by, now));
         if self.listens() {
-            self.outbox.digit(digit, held);
+            self.press(digit, held);
         } else if self.speaks() && self.keys.len() < KEPT_KEYS {
             self.keys.push((digit, held));
+        }
+    }
+
+    /// A key is told to the bot as it may be.
+    fn press(&mut self, digit: Digit, held: Duration) {
+        let sealed = match &mut self.telling {
+            Keys::Clear => return self.outbox.digit(digit, held),
+            Keys::Sealed(cipher) => cipher.seal(digit, &self.sid),
+            Keys::Withheld => None,
+        };
+        match sealed {
+            Some(text) => self.outbox.sealed(text.into(), held),
+            None => self.tally.dropped(Drop::NoDtmfKey, 1),
         }
     }
 

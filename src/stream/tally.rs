@@ -39,11 +39,13 @@ pub enum Drop {
     Rate,
     /// Not dropped, but meant for another stream.
     WrongStream,
+    /// A key press that is to be encrypted, and there is no key to do it with.
+    NoDtmfKey,
 }
 
 const SENT: [&str; 6] = ["connected", "start", "media", "dtmf", "mark", "stop"];
 const HEARD: [&str; 5] = ["media", "mark", "clear", "stop", "other"];
-const DROPPED: [&str; 9] = [
+const DROPPED: [&str; 10] = [
     "send_queue",
     "playout_full",
     "no_payload",
@@ -53,6 +55,7 @@ const DROPPED: [&str; 9] = [
     "nonsense",
     "rate",
     "wrong_stream",
+    "no_dtmf_key",
 ];
 
 /// Counts of one stream that have not been told yet.
@@ -60,7 +63,7 @@ const DROPPED: [&str; 9] = [
 pub struct Tally {
     sent: [u64; 6],
     heard: [u64; 5],
-    dropped: [u64; 9],
+    dropped: [u64; 10],
 }
 
 impl Tally {

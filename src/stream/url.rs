@@ -1,11 +1,11 @@
 //! The address of a bot (agentstream.md section 3): what is connected to, what is asked for, what is told of it.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
 
 use super::StreamError;
+use crate::egress::Place;
 use crate::units::SampleRate;
 
 /// How much a URL may carry (agentstream.md section 3.2).
@@ -30,14 +30,9 @@ impl UrlLimits {
 #[derive(Clone, PartialEq, Eq)]
 pub struct BotUrl {
     secure: bool,
-    host: String,
-    port: u16,
-    /// Host and port as written.
-    authority: String,
+    place: Place,
     /// Path and query as written: what stands in the request line.
     target: String,
-    /// Value of `Authorization`.
-    authorization: Option<String>,
     rate: Option<SampleRate>,
     parameters: Vec<(String, String)>,
 }
@@ -72,22 +67,15 @@ impl BotUrl {
         let (secure, rest) = scheme(text)?;
         let cut = rest.find(['/', '?']).unwrap_or(rest.len());
         let (place, target) = rest.split_at(cut);
-        let (user, authority) = match place.rsplit_once('@') {
-            Some((user, authority)) => (Some(user), authority),
-            None => (None, place),
-        };
-        let (host, port) = host_and_port(authority, if secure { 443 } else { 80 })?;
+        let place = Place::parse(place, if secure { 443 } else { 80 }).map_err(invalid)?;
         let (rate, parameters) = query(target.split_once('?').map_or("", |(_, query)| query), limits)?;
-        Ok(Self {
-            secure,
-            host,
-            port,
-            authority: authority.to_owned(),
-            target: if target.starts_with('/') { target.to_owned() } else { format!("/{target}") },
-            authorization: user.map(basic),
-            rate,
-            parameters,
-        })
+        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+        Ok(Self { secure, place, target, rate, parameters })
+    }
+
+    /// Whether it keeps to these limits, too.
+    pub fn fits(&self, limits: UrlLimits) -> bool {
+        query(self.target.split_once('?').map_or("", |(_, query)| query), limits).is_ok()
     }
 
     /// `wss`.
@@ -97,17 +85,17 @@ impl BotUrl {
 
     /// Name or address, without the brackets of IPv6.
     pub fn host(&self) -> &str {
-        &self.host
+        self.place.host()
     }
 
     /// Where TCP goes.
     pub fn port(&self) -> u16 {
-        self.port
+        self.place.port()
     }
 
     /// Host and port as written: the `Host` header.
     pub fn authority(&self) -> &str {
-        &self.authority
+        self.place.written()
     }
 
     /// Path and query exactly as written.
@@ -117,7 +105,7 @@ impl BotUrl {
 
     /// Value of the `Authorization` header, where the URL carries user info. A secret.
     pub fn authorization(&self) -> Option<&str> {
-        self.authorization.as_deref()
+        self.place.authorization()
     }
 
     /// The stream's rate.
@@ -139,7 +127,7 @@ impl BotUrl {
 /// Without user info: fit for logs, events and CDRs.
 impl fmt::Display for BotUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", if self.secure { "wss" } else { "ws" }, self.authority, self.target)
+        write!(f, "{}://{}{}", if self.secure { "wss" } else { "ws" }, self.place, self.target)
     }
 }
 
@@ -159,44 +147,6 @@ fn scheme(text: &str) -> Result<(bool, &str), StreamError> {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("wss") => Ok((true, rest)),
         _ => Err(invalid("it does not begin with ws:// or wss://")),
     }
-}
-
-fn host_and_port(authority: &str, default: u16) -> Result<(String, u16), StreamError> {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => {
-            let (host, port) =
-                rest.split_once(']').ok_or_else(|| invalid("its address is not closed by ]"))?;
-            if !matches!(host.parse(), Ok(IpAddr::V6(_))) {
-                return Err(invalid("its address is not IPv6"));
-            }
-            (host, port.strip_prefix(':').or_else(|| port.is_empty().then_some("")))
-        }
-        None => match authority.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (authority, Some("")),
-        },
-    };
-    let named = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
-    if host.is_empty() || host.len() > 253 || !host.bytes().all(named) {
-        return Err(invalid("it has no host name we can look up"));
-    }
-    let port = match port {
-        Some("") => Some(default),
-        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-            digits.parse().ok().filter(|&port| port != 0)
-        }
-        _ => None,
-    };
-    Ok((host.to_owned(), port.ok_or_else(|| invalid("its port is not a number from 1 to 65535"))?))
-}
-
-/// `Basic` with the percent-decoded user info; without a colon the password is empty (RFC 7617 §2).
-fn basic(user: &str) -> String {
-    let mut plain: Vec<u8> = percent_decode_str(user).collect();
-    if !user.contains(':') {
-        plain.push(b':');
-    }
-    format!("Basic {}", base64_simd::STANDARD.encode_to_string(plain))
 }
 
 type Query = (Option<SampleRate>, Vec<(String, String)>);

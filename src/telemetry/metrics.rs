@@ -294,6 +294,19 @@ pub fn playout_underruns(bot: &str, underruns: u64) {
     counter!("streamkit_playout_underruns_total", "bot" => bot.to_owned()).increment(underruns);
 }
 
+// --- fetches ---
+
+/// An errand to a web server is over after so long: `ok`, or its cause of `table::FETCH_CAUSES`.
+pub fn fetched(result: &'static str, took: Duration) {
+    counter!("streamkit_fetches_total", "result" => result).increment(1);
+    histogram!("streamkit_fetch_seconds").record(took);
+}
+
+/// What was fetched names no bot, or one with something wrong: a cause of `table::ANSWER_CAUSES`.
+pub fn fetched_answer(cause: &'static str) {
+    counter!("streamkit_fetch_answers_refused_total", "cause" => cause).increment(1);
+}
+
 // --- log ---
 
 /// A line was held back.

@@ -235,7 +235,52 @@ pub const STREAM_DROPS: &[&str] = &[
     "nonsense",
     "rate",
     "wrong_stream",
+    "no_dtmf_key",
 ];
+
+/// Why nothing was fetched.
+pub const FETCH_CAUSES: &[&str] = &[
+    "dns",
+    "forbidden",
+    "refused",
+    "dial",
+    "timeout",
+    "tls",
+    "tls_expired",
+    "tls_name",
+    "tls_issuer",
+    "http",
+    "header_too_large",
+    "body_too_large",
+    "status",
+    "redirects",
+    "redirect",
+    "internal",
+];
+
+/// The same, and that something was.
+const FETCH_RESULTS: &[&str] = &[
+    "ok",
+    "dns",
+    "forbidden",
+    "refused",
+    "dial",
+    "timeout",
+    "tls",
+    "tls_expired",
+    "tls_name",
+    "tls_issuer",
+    "http",
+    "header_too_large",
+    "body_too_large",
+    "status",
+    "redirects",
+    "redirect",
+    "internal",
+];
+
+/// What was wrong with the answer to a dynamic URL (agentstream.md section 3.3); with `sample_rate` it is taken all the same.
+pub const ANSWER_CAUSES: &[&str] = &["not_json", "no_url", "bad_url", "over_limit", "sample_rate"];
 
 /// Outcomes of a stream (agentstream.md section 10).
 pub const OUTCOMES: &[[&str; 3]] = &[
@@ -325,6 +370,10 @@ pub const TABLE: &[Metric] = &[
     metric("streamkit_playout_queue_seconds", Histogram(QUEUE), &[Bot], "Longest audio of the bot that waited, per stream."),
     metric("streamkit_playout_underruns_total", Counter, &[Bot], "Times the bot's audio ran dry within an utterance."),
 
+    metric("streamkit_fetches_total", Counter, &[Of("result", FETCH_RESULTS)], "Errands to web servers that are over, by what became of them."),
+    metric("streamkit_fetch_seconds", Histogram(NETWORK), &[], "Errands to web servers, from beginning to end."),
+    metric("streamkit_fetch_answers_refused_total", Counter, &[Of("cause", ANSWER_CAUSES)], "Answers to dynamic URLs with something wrong."),
+
     metric("streamkit_call_mailbox_overflows_total", Counter, &[], "Calls ended because their mailbox was full."),
     metric("streamkit_cdr_failed_total", Counter, &[], "CDR lines that could not be written."),
     metric("streamkit_log_suppressed_total", Counter, &[], "Log lines held back because their cause repeats."),
@@ -345,6 +394,11 @@ mod tests {
             assert_eq!(metric.name.ends_with("_total"), metric.kind == Counter, "{}", metric.name);
             assert!(metric.help.ends_with('.'), "{}", metric.name);
         }
+    }
+
+    #[test]
+    fn every_cause_of_a_fetch_has_its_series() {
+        assert_eq!(FETCH_RESULTS.split_first(), Some((&"ok", FETCH_CAUSES)));
     }
 
     #[test]

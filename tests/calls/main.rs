@@ -10,6 +10,7 @@ mod bot_leaves;
 mod cancelling;
 mod conformance;
 mod connecting;
+mod dynamic;
 mod encryption;
 mod floods;
 mod forks;

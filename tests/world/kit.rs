@@ -8,15 +8,17 @@ use std::time::{Duration, Instant, SystemTime};
 use streamkit::call::admission::Admission;
 use streamkit::call::cdr::{Began, Cdr};
 use streamkit::call::{self, Call, Output, Request, intake};
+use streamkit::egress::Egress;
+use streamkit::fetch::Errand;
 use streamkit::ids::{CallKey, CallSid, Entropy, LegId, PortId};
 use streamkit::media::{Graph, NoPort, Reservation};
 use streamkit::sip::{self, Endpoint, Incoming, Transport};
 
-use super::Setup;
 use super::bot::Door;
 use super::bridge::Bridge;
 use super::clock::{Lane, Parcel, Post, Teller, ms};
 use super::net::Net;
+use super::{Setup, Web};
 
 /// The daemon's cores.
 pub(crate) struct Kit {
@@ -30,6 +32,14 @@ pub(crate) struct Kit {
     pub(crate) doors: Vec<Door>,
     /// The same of single bots, by host.
     pub(crate) houses: Vec<(&'static str, Vec<Door>)>,
+    /// What web servers answer with and after how long, by scheme, host, port and path; silent ones answer nothing.
+    webs: Vec<Web>,
+    /// What was fetched, and when.
+    pub(crate) errands: Vec<(Instant, Errand)>,
+    /// Errands that were given up.
+    pub(crate) given_up: usize,
+    /// Where the streams that were opened may lead.
+    pub(crate) egress: Vec<Egress>,
     /// No RTP port is free.
     pub(crate) no_ports: bool,
     config: Arc<call::Config>,
@@ -63,6 +73,10 @@ impl Kit {
             cdrs: Vec::new(),
             doors: setup.doors.clone(),
             houses: setup.houses.clone(),
+            webs: setup.webs.clone(),
+            errands: Vec::new(),
+            given_up: 0,
+            egress: Vec::new(),
             no_ports: false,
             config: Arc::new(setup.config()),
             sip,
@@ -213,7 +227,19 @@ impl Kit {
                     Output::Sip(command) => post.inside(Lane::Sip, Parcel::Sip(command)),
                     Output::Media(command) => post.inside(Lane::Media(key), Parcel::Media(key, command)),
                     Output::Reserve(_) => self.reserve(post.now, key),
+                    Output::Fetch(sid, errand) => {
+                        let address = errand.url.to_string();
+                        let web = self.webs.iter().find(|(url, _)| *url == address);
+                        self.errands.push((post.now, *errand));
+                        if let Some((_, Some((after, answer)))) = web {
+                            let answer = answer.clone().map(String::into_bytes);
+                            let told = Box::new(call::Input::Fetched(sid, answer));
+                            post.at(post.now + *after, Parcel::Call(key, told));
+                        }
+                    }
+                    Output::Unfetch(_) => self.given_up += 1,
                     Output::OpenStream(opening) => {
+                        self.egress.push(opening.egress.clone());
                         self.opened += 1;
                         opened.push((opening.url.rate().hz(), opening.settings.frame_ms));
                         let house = self.houses.iter().find(|(host, _)| *host == opening.url.host());

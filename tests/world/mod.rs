@@ -18,14 +18,15 @@ mod kit;
 mod mouth;
 pub(crate) mod net;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use streamkit::call::admission::Limits;
-use streamkit::call::{self, Request};
+use streamkit::call::{self, AccountSettings, Request};
+use streamkit::fetch;
 use streamkit::flow::applet::Applet;
 use streamkit::flow::{Flow, Program, Reconnect, Step};
 use streamkit::ids::Entropy;
@@ -46,6 +47,9 @@ pub(crate) const SIP_PORT: u16 = 5060;
 /// More events than this at one moment: something spins.
 const SPIN: u32 = 100_000;
 
+/// A web server: its URL without user info and query, and what it answers after how long.
+pub(crate) type Web = (&'static str, Option<(Duration, Result<String, fetch::Failure>)>);
+
 /// A world as it is meant to be; a scenario changes what it is about.
 #[derive(Clone)]
 pub(crate) struct Setup {
@@ -62,6 +66,10 @@ pub(crate) struct Setup {
     pub(crate) doors: Vec<Door>,
     /// The same of single bots, by host.
     pub(crate) houses: Vec<(&'static str, Vec<Door>)>,
+    /// What web servers answer with and after how long, by scheme, host, port and path; silent ones answer nothing.
+    pub(crate) webs: Vec<Web>,
+    pub(crate) fetch: fetch::Config,
+    pub(crate) accounts: HashMap<String, AccountSettings>,
     pub(crate) script: Script,
     /// Of each message on a bot's socket.
     pub(crate) ws_delay: Duration,
@@ -84,6 +92,9 @@ impl Default for Setup {
             paths: Paths::default(),
             doors: vec![Door::Opens(ms(50))],
             houses: Vec::new(),
+            webs: Vec::new(),
+            fetch: fetch::Config::default(),
+            accounts: HashMap::new(),
             script: |_, _| {},
             ws_delay: ms(1),
             lag: Duration::ZERO,
@@ -135,6 +146,8 @@ impl Setup {
             routes: Table { routes: self.routes.clone() },
             advertise: Vec::new(),
             stream: Arc::new(self.stream.clone()),
+            fetch: Arc::new(self.fetch.clone()),
+            accounts: self.accounts.clone(),
             reconnect: self.reconnect,
             flows: self.flows.iter().map(|flow| (flow.id.clone(), flow.clone())).collect(),
             prompts: self.prompts.clone(),

@@ -23,9 +23,9 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_tungstenite::{WebSocketStream, accept_async, accept_hdr_async};
 
 use super::*;
+use crate::egress::Allowed;
 use crate::ids::{CallSid, Entropy, StreamSid};
 use crate::media::Reached;
-use crate::stream::egress::Allowed;
 use crate::stream::{Disposition, Outcome, PlainWs, Status, StreamError};
 use crate::units::SampleRate;
 
@@ -135,11 +135,14 @@ fn open(url: &str, config: Config, connector: Connector, egress: Egress) -> Runn
         url: BotUrl::parse(url).expect("a URL"),
         start,
         settings,
+        keys: Keys::Clear,
         end: desk.clone(),
         connector: Arc::new(connector),
         lane: Lane::start(0).expect("a thread"),
         egress,
         trace: None,
+        kept: Vec::new(),
+        leave: None,
     };
     let (commands, orders) = mpsc::channel(4);
     let (tell, events) = mpsc::channel(16);
@@ -411,9 +414,9 @@ async fn addresses_that_are_not_allowed_are_not_connected_to() {
     let config = Config { allow_plain_ws: PlainWs::None, ..Config::default() };
     let outcome = open(&url, config, alone(), Egress::Configured).outcome().await;
     assert_eq!((cause(&outcome), outcome.figures.attempts), ("forbidden", 1));
-    let outcome = open(&url, Config::default(), alone(), Egress::RunTime(vec![])).outcome().await;
+    let outcome = open(&url, Config::default(), alone(), Egress::RunTime([].into())).outcome().await;
     assert_eq!((cause(&outcome), outcome.figures.attempts), ("forbidden", 1));
-    let allowed = Egress::RunTime(vec![Allowed::Host("localhost".into())]);
+    let allowed = Egress::RunTime([Allowed::Host("localhost".into())].into());
     let mut running = open(&url, Config::default(), alone(), allowed);
     let (tcp, _) = listener.accept().await.expect("the only connection");
     let mut bot = accept_async(tcp).await.expect("it upgrades");

@@ -1,6 +1,8 @@
-//! Where a connection may lead (reliability R-71, agentstream.md section 2.3).
+//! Which address may be connected to (reliability R-71, agentstream.md section 2.3).
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -10,28 +12,92 @@ pub enum Egress {
     /// Its host stands in the configuration or in a flow file.
     #[default]
     Configured,
-    /// It arrived at run time: public addresses, and what `egress.allow` names.
-    RunTime(Vec<Allowed>),
+    /// It arrived at run time: public addresses, and what this list names.
+    RunTime(Arc<[Allowed]>),
 }
 
-/// One entry of `egress.allow`.
+/// One entry of `egress.allow`, or a host that stands in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allowed {
-    /// A host name, in any case.
+    /// A host name or an address as a URL writes it, in any case.
     Host(String),
+    /// Every host name below this one: `example.com` of `*.example.com`.
+    Below(String),
     /// A network.
     Net(IpNet),
+}
+
+impl Allowed {
+    fn names(&self, host: &str, address: IpAddr) -> bool {
+        match self {
+            Self::Host(name) => is_same_host(name, host),
+            Self::Below(name) => is_below(name, host),
+            Self::Net(net) => net.contains(&address.to_canonical()),
+        }
+    }
+}
+
+/// As it is written in `egress.allow`.
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(name) => f.write_str(name),
+            Self::Below(name) => write!(f, "*.{name}"),
+            Self::Net(net) => net.fmt(f),
+        }
+    }
+}
+
+/// Names are the same in any case and with the dot of the root; addresses however they are written.
+fn is_same_host(one: &str, other: &str) -> bool {
+    match (one.parse::<IpAddr>(), other.parse::<IpAddr>()) {
+        (Ok(one), Ok(other)) => one.to_canonical() == other.to_canonical(),
+        _ => without_root(one).eq_ignore_ascii_case(without_root(other)),
+    }
+}
+
+fn is_below(name: &str, host: &str) -> bool {
+    let (name, host) = (without_root(name), without_root(host));
+    let Some(at) = host.len().checked_sub(name.len() + 1) else { return false };
+    let (Some(dot), Some(end)) = (host.get(at..=at), host.get(at + 1..)) else { return false };
+    at > 0 && dot == "." && end.eq_ignore_ascii_case(name)
+}
+
+fn without_root(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 impl Egress {
     /// Whether `host`, which resolved to `address`, may be connected to there.
     pub fn allows(&self, host: &str, address: IpAddr) -> bool {
         let Self::RunTime(allowed) = self else { return true };
-        let named = |entry: &Allowed| match entry {
-            Allowed::Host(name) => name.eq_ignore_ascii_case(host),
-            Allowed::Net(net) => net.contains(&address.to_canonical()),
-        };
-        is_public(address) || allowed.iter().any(named)
+        is_public(address) || allowed.iter().any(|entry| entry.names(host, address))
+    }
+}
+
+/// To whom plain, unencrypted connections may lead (`stream.allow_plain_ws`): `ws://` and `http://`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PlainTo {
+    /// Loopback and private addresses.
+    #[default]
+    Private,
+    /// Any.
+    All,
+    /// None.
+    None,
+}
+
+impl PlainTo {
+    /// Whether a plain connection to this address is allowed.
+    pub fn allows(self, address: IpAddr) -> bool {
+        match (self, address.to_canonical()) {
+            (Self::All, _) => true,
+            (Self::None, _) => false,
+            (Self::Private, IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+            (Self::Private, IpAddr::V6(ip)) => {
+                ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
+            }
+        }
     }
 }
 
@@ -113,7 +179,7 @@ mod tests {
             "::ffff:0:192.168.0.1",
         ] {
             let ip: IpAddr = text.parse().expect("an address");
-            assert!(!Egress::RunTime(vec![]).allows("h", ip), "{text}");
+            assert!(!Egress::RunTime([].into()).allows("h", ip), "{text}");
             assert!(Egress::Configured.allows("h", ip), "{text}");
         }
     }
@@ -127,14 +193,34 @@ mod tests {
 
     #[test]
     fn egress_allow_opens_hosts_and_networks() {
-        let egress = Egress::RunTime(vec![
+        let entries = [
             Allowed::Host("Bot.internal".into()),
+            Allowed::Host("FD00::1".into()),
+            Allowed::Below("corp.example".into()),
             Allowed::Net("10.1.0.0/16".parse().expect("a network")),
-        ]);
+        ];
+        let egress = Egress::RunTime(entries.into());
         let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
         assert!(egress.allows("bot.internal", ip("192.168.7.7")));
         assert!(egress.allows("other", ip("10.1.2.3")));
         assert!(egress.allows("other", ip("::ffff:10.1.2.3")));
         assert!(!egress.allows("other", ip("10.2.2.3")));
+        assert!(egress.allows("bot.internal.", ip("127.0.0.1")));
+        assert!(egress.allows("fd00:0::1", ip("fd00::1")));
+        for host in ["a.corp.example", "a.b.CORP.example."] {
+            assert!(egress.allows(host, ip("127.0.0.1")), "{host}");
+        }
+        for host in ["corp.example", ".corp.example", "acorp.example", "corp.example.com", "é.corp.exampl"] {
+            assert!(!egress.allows(host, ip("127.0.0.1")), "{host}");
+        }
+    }
+
+    #[test]
+    fn plain_connections_stay_at_home_by_default() {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let home = ["127.0.0.1", "::1", "10.0.0.1", "192.168.0.1", "fd00::1", "::ffff:10.0.0.1"];
+        assert!(home.iter().all(|text| PlainTo::Private.allows(ip(text))));
+        assert!(!PlainTo::Private.allows(ip("8.8.8.8")) && !PlainTo::Private.allows(ip("2606:4700::1")));
+        assert!(PlainTo::All.allows(ip("8.8.8.8")) && !PlainTo::None.allows(ip("127.0.0.1")));
     }
 }
