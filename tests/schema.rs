@@ -61,7 +61,8 @@ fn written() -> Vec<String> {
     for rate in SampleRate::ALL {
         for extras in styles.iter().chain([&None]) {
             for raw in [false, true] {
-                let style = StartStyle { raw, extras: extras.clone(), continues: None };
+                let continues = raw.then(|| start(rate).stream_sid);
+                let style = StartStyle { raw, extras: extras.clone(), continues };
                 let parameters = [("Key".to_owned(), "ü".to_owned()), ("UUI".to_owned(), String::new())];
                 add(&|out| message::start(out, &start(rate), &parameters, &style));
             }
