@@ -122,7 +122,7 @@ fn broken_anywhere(schema: &Validator, message: &Value) -> usize {
             assert!(!schema.is_valid(message), "{what} is not noticed: {message}");
         };
         for key in object.keys() {
-            let optional = ["direction", "stream_name", "custom_field"].contains(&key.as_str());
+            let optional = ["direction", "stream_name", "custom_field", "continues"].contains(&key.as_str());
             let mut without = message.clone();
             without.pointer_mut(&place).and_then(Value::as_object_mut).expect("an object").remove(key);
             if !open && !optional {
