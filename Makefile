@@ -22,9 +22,9 @@ help:
 	@echo "make test     every test, after installing what they need (FUZZ_SECONDS=10 for each fuzz target)"
 	@echo "make lint     format, clippy, documentation, licences and advisories"
 	@echo "make bench    the benches"
+	@echo "make bench-voice  what is heard over bad networks: docs/voice.md (needs espeak-ng, sox, python3)"
 	@echo "make bench-capacity  floor and product in turn under the same load (CALLS=200), judged: docs/performance.md"
 	@echo "make soak     150 calls that come and go for SOAK_MINUTES=30, and whether anything grows"
-	@echo "make bench-voice  what is heard over bad networks: docs/voice.md (needs espeak-ng, sox, python3)"
 	@echo "make fuzz     every fuzz target for 60 s"
 	@echo "make deb      target/packages/streamkit_*.deb"
 	@echo "make rpm      target/packages/streamkit-*.rpm"
@@ -71,6 +71,9 @@ fuzz:
 bench:
 	cargo bench --locked
 
+bench-voice:
+	bench/voice/run
+
 # What measures is a workspace of its own and no part of the packages.
 RIG := $(TARGET)/rig/release
 
@@ -83,9 +86,6 @@ bench-capacity: rig
 
 soak: rig
 	$(RIG)/soak --streamkit $(TARGET)/release/streamkit --out target/soak --minutes $(SOAK_MINUTES) $(ARGS)
-
-bench-voice:
-	bench/voice/run
 
 # Symbols stay with the build: what is installed is stripped.
 packages: build

@@ -25,9 +25,9 @@ use crate::ids::Entropy;
 use crate::units::Gain;
 
 /// Events that wait to be taken; beyond, keys are lost, other events wait all the same.
-const EVENTS: usize = 64;
+const EVENTS: usize = 16;
 /// Packets that wait to be taken: those of one run of an ordinary call, and room.
-const PACKETS: usize = 8;
+const PACKETS: usize = 4;
 /// A block later than this was late.
 const LATE: Duration = Duration::from_millis(5);
 

@@ -25,13 +25,13 @@ use super::{Play, Reached, StreamSpec, Told};
 use crate::units::{Digit, SampleRate};
 
 /// Orders under way to the core; what waits beyond them waits with the session.
-pub(super) const ORDERS: usize = 64;
+pub(super) const ORDERS: usize = 32;
 /// Orders kept free for `Clear` and `Finish`, so that they pass when audio is refused.
 const KEPT_FREE: usize = 8;
 /// Runs of marks, and digits, under way to the session.
-const TOLD: usize = 64;
+const TOLD: usize = 32;
 /// Buffers that may be with the core at once: no more come back than this ring holds.
-const SPENT: usize = 128;
+const SPENT: usize = 64;
 /// Milliseconds of heard audio under way to the session: longer than a session is ever kept from reading.
 const HEARD_MS: u32 = 320;
 

@@ -21,9 +21,9 @@ use crate::audio::Resampler;
 use crate::units::{Digit, SampleRate};
 
 /// Pieces that wait here; what is beyond stays in the ring, and then with the session, which joins it.
-const ITEMS: usize = 64;
+const ITEMS: usize = 32;
 /// Runs of marks, and keys, that wait for room in the ring; at so many no order is taken until the session has read some.
-const HELD: usize = 32;
+const HELD: usize = 16;
 /// Less of a delay than this is not worth a move of the clock.
 const WORTH: Duration = Duration::from_millis(4);
 /// A delay is cut by blocks of so many milliseconds, or messages would no longer fill whole ones; of silence within one
@@ -74,7 +74,8 @@ pub(super) struct Playout {
     reached: VecDeque<Run>,
     /// Told as soon as the ring has room.
     told: VecDeque<News>,
-    down: Resampler,
+    /// From the bot's rate, where that is another.
+    down: Option<Box<Resampler>>,
     /// Samples at 8000 Hz that the resampler still owes of what it was given.
     tail: usize,
     /// When the queue ran empty, until audio comes again.
@@ -99,7 +100,8 @@ impl Playout {
             taken: 0,
             reached: VecDeque::with_capacity(4),
             told: VecDeque::with_capacity(2 * HELD),
-            down: Resampler::new(spec.rate, SampleRate::Hz8000),
+            down: (spec.rate != SampleRate::Hz8000)
+                .then(|| Box::new(Resampler::new(spec.rate, SampleRate::Hz8000))),
             tail: 0,
             empty: None,
             finish: None,
@@ -399,19 +401,20 @@ impl Playout {
     /// `source` at the graph's rate, its first `got` samples the bot's. What the filter still holds of an utterance
     /// is let out after it, then the filter forgets.
     fn convert(&mut self, source: &[i16], got: usize, out: &mut [i16]) {
+        let Some(down) = &mut self.down else { return out.copy_from_slice(&source[..out.len()]) };
         if got > 0 {
-            self.tail = 2 * self.down.delay(); // what comes after the middle of the filter as well
+            self.tail = 2 * down.delay(); // what comes after the middle of the filter as well
         }
         if got == 0 && self.tail == 0 {
             return out.fill(0);
         }
-        let made = self.down.process(source, out);
+        let made = down.process(source, out);
         out[made..].fill(0);
         if got < source.len() {
             let silent = (source.len() - got) / self.rate.times_8k();
             self.tail = self.tail.saturating_sub(silent);
             if self.tail == 0 {
-                self.down.reset();
+                down.reset();
             }
         }
     }
@@ -455,7 +458,9 @@ impl Playout {
         self.surplus = 0;
         self.empty = None;
         self.tail = 0;
-        self.down.reset();
+        if let Some(down) = &mut self.down {
+            down.reset();
+        }
     }
 
     /// Takes so many orders that stand before a clear, the clear with them, without queueing them.

@@ -22,10 +22,10 @@ pub fn pair(spec: StreamSpec) -> (StreamPort, StreamEnd) {
     let (core, end) = rings(spec);
     let port = Stream {
         end: core,
-        rate: spec.rate,
         playout: Playout::new(spec),
         turns: Turns::default(),
-        up: Resampler::new(SampleRate::Hz8000, spec.rate),
+        up: (spec.rate != SampleRate::Hz8000)
+            .then(|| Box::new(Resampler::new(SampleRate::Hz8000, spec.rate))),
         mute: None,
         base: 0,
         line: 0,
@@ -53,10 +53,10 @@ impl StreamPort {
 #[derive(Debug)]
 pub(in crate::media) struct Stream {
     end: CoreEnd,
-    rate: SampleRate,
     playout: Playout,
     turns: Turns,
-    up: Resampler,
+    /// To the bot's rate, where that is another.
+    up: Option<Box<Resampler>>,
     /// Takes the tones of keys out of what is heard.
     mute: Option<Box<ToneMute>>,
     /// The call's clock at the opening.
@@ -168,11 +168,12 @@ impl Stream {
                 }
                 None => piece,
             };
-            let made = if self.rate == SampleRate::Hz8000 {
-                piece
-            } else {
-                let made = self.up.process(piece, &mut converted);
-                &converted[..made]
+            let made = match &mut self.up {
+                None => piece,
+                Some(up) => {
+                    let made = up.process(piece, &mut converted);
+                    &converted[..made]
+                }
             };
             let lost = self.end.hear(made) as u64;
             let counts = self.playout.counts_mut();
