@@ -235,6 +235,8 @@ impl Call {
             lane: streams.clone(),
             egress: Egress::Configured,
             trace: None,
+            kept: Vec::new(),
+            leave: None,
         };
         tokio::spawn(run(open, orders, move |event| {
             if matches!(event, Event::Up { .. }) {

@@ -61,7 +61,8 @@ fn written() -> Vec<String> {
     for rate in SampleRate::ALL {
         for extras in styles.iter().chain([&None]) {
             for raw in [false, true] {
-                let style = StartStyle { raw, extras: extras.clone(), continues: None };
+                let continues = raw.then(|| start(rate).stream_sid);
+                let style = StartStyle { raw, extras: extras.clone(), continues };
                 let parameters = [("Key".to_owned(), "ü".to_owned()), ("UUI".to_owned(), String::new())];
                 add(&|out| message::start(out, &start(rate), &parameters, &style));
             }
@@ -121,7 +122,7 @@ fn broken_anywhere(schema: &Validator, message: &Value) -> usize {
             assert!(!schema.is_valid(message), "{what} is not noticed: {message}");
         };
         for key in object.keys() {
-            let optional = ["direction", "stream_name", "custom_field"].contains(&key.as_str());
+            let optional = ["direction", "stream_name", "custom_field", "continues"].contains(&key.as_str());
             let mut without = message.clone();
             without.pointer_mut(&place).and_then(Value::as_object_mut).expect("an object").remove(key);
             if !open && !optional {

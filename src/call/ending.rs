@@ -112,6 +112,7 @@ impl Call {
             self.lower(sid);
         }
         self.tune();
+        self.drop_left();
         self.stage.place = None;
         self.leg.reservation = None;
         if std::mem::take(&mut self.leg.open) {

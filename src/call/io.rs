@@ -16,8 +16,8 @@ use crate::fetch::{self, Errand};
 use crate::ids::{CallKey, CallSid, Entropy, PortId, StreamSid};
 use crate::media::{self, Engine, Lane};
 use crate::sip::{self, Incoming};
-use crate::stream;
 use crate::stream::io::{Connector, Lanes, Trace};
+use crate::stream::{self, Left};
 use crate::telemetry::{log, metrics};
 
 /// What calls are joined to.
@@ -28,10 +28,10 @@ pub struct Wires {
     pub engine: Engine,
     /// To bots.
     pub connector: Arc<Connector>,
-    /// To web servers.
-    pub fetch: Arc<fetch::Client>,
     /// Who carries streams.
     pub lanes: Lanes,
+    /// To web servers.
+    pub fetch: Arc<fetch::Client>,
     /// Where finished CDRs go, as JSON lines.
     pub cdrs: mpsc::Sender<Vec<u8>>,
     /// Who is on the line.
@@ -252,8 +252,12 @@ impl Driver {
     }
 
     fn open(&mut self, opening: Opening) {
-        let Opening { url, bot, egress, start, settings, keys, end, permit } = opening;
+        let Opening { url, bot, egress, start, settings, keys, end, baton, permit } = opening;
         let sid = start.stream_sid;
+        let Some(Left { end, kept }) = end.take() else {
+            tracing::error!(stream = %sid, cause = "internal", "a stream left nothing to the next");
+            return self.slot.put(Input::Stream(sid, broken(sid)));
+        };
         let (commands, receiver) = mpsc::channel(4);
         self.streams.retain(|(_, stream)| !stream.is_closed());
         self.streams.push((sid, commands));
@@ -269,6 +273,8 @@ impl Driver {
             url,
             start,
             end,
+            kept,
+            leave: Some(Box::new(move |end, kept| baton.pass(Left { end, kept }))),
         };
         tokio::spawn(async move {
             let told = slot.clone();
@@ -278,16 +284,17 @@ impl Driver {
             }));
             if run.await.is_err() {
                 metrics::call_panicked();
-                let outcome = Box::new(super::opening::failed(
-                    Some(sid),
-                    stream::Disposition::ConnectionLost,
-                    stream::StreamError::Internal,
-                ));
-                slot.put(Input::Stream(sid, stream::Event::Ended(outcome)));
+                slot.put(Input::Stream(sid, broken(sid)));
             }
             drop(permit);
         });
     }
+}
+
+/// The end of a stream by a fault of ours.
+fn broken(sid: StreamSid) -> stream::Event {
+    let (lost, error) = (stream::Disposition::ConnectionLost, stream::StreamError::Internal);
+    stream::Event::Ended(Box::new(super::opening::failed(Some(sid), lost, error)))
 }
 
 fn finished(wires: &Wires, cdr: &Cdr) {

@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 use super::admission::{Full, StreamPermit};
 use super::breaker::Address;
 use super::record::Finished;
-use super::stage::{MAX_FORKS, Role, Stream};
+use super::stage::{Line, MAX_FORKS, Role, Stream};
 use super::{Bot, Call, Opening, Output, dynamic};
 use crate::flow::{Fact, StreamSettings};
 use crate::ids::StreamSid;
 use crate::media::{self, StreamSpec};
 use crate::stream::{
-    self, BotUrl, DisconnectedBy, Disposition, Egress, Figures, Keys, Outcome, StartExtras, StartStyle,
-    Status, StreamError,
+    self, Baton, BotUrl, DisconnectedBy, Disposition, Egress, End, Figures, Keys, Outcome, StartExtras,
+    StartStyle, Status, StreamError,
 };
+use crate::units::SampleRate;
 
 /// A stream the flow wants.
 #[derive(Clone, Debug)]
@@ -105,6 +106,8 @@ impl Call {
             address,
             bot: host.to_owned(),
             asking: None,
+            line: None,
+            handed: false,
             connecting_audio: wanted.settings.connecting_audio.clone(),
             up: false,
             drain_on_close: self.config.stream.drain_on_close,
@@ -126,8 +129,6 @@ impl Call {
         wanted: &Wanted,
         permit: Arc<StreamPermit>,
     ) {
-        let prebuffer = self.config.stream.playout_prebuffer;
-        let (port, end) = media::pair(StreamSpec { rate: url.rate(), prebuffer });
         let start = stream::Start {
             stream_sid: sid,
             call_sid: self.sid,
@@ -139,12 +140,13 @@ impl Call {
         };
         let continues = self.stage.lost.filter(|_| wanted.continues);
         let settings = self.settings(&wanted.settings, continues);
-        let muted = wanted.settings.mute_dtmf_audio || settings.encrypt_dtmf;
-        let port = if muted { port.without_key_tones() } else { port };
         let keys = self.keys(sid, &settings);
+        // where keys are told encrypted their tones tell them to nobody either
+        let muted = wanted.settings.mute_dtmf_audio || settings.encrypt_dtmf;
+        let baton = Baton::default();
+        let (end, left) = self.line(sid, (url.rate(), muted), &baton);
         let Some(stream) = self.stage.stream(sid) else { return };
         stream.drain_on_close = settings.drain_on_close;
-        stream.port = Some(port);
         let bot = stream.bot.clone();
         self.outputs.push_back(Output::OpenStream(Box::new(Opening {
             url,
@@ -154,11 +156,42 @@ impl Call {
             settings,
             keys,
             end,
+            baton,
             permit,
         })));
         if self.leg.is_answered() {
             self.raise(sid); // what the caller says meanwhile is kept for the bot
         }
+        if let Some(line) = left {
+            self.outputs.push_back(Output::Media(media::Command::Close(line.port)));
+        }
+    }
+
+    /// The port of a stream: the one that a bot before it left, if it fits, else a new one and what was left.
+    fn line(
+        &mut self,
+        sid: StreamSid,
+        (rate, muted): (SampleRate, bool),
+        baton: &Baton,
+    ) -> (End, Option<Line>) {
+        let prebuffer = self.config.stream.playout_prebuffer;
+        let is_bot = self.stage.bot().is_some_and(|bot| bot.sid == sid);
+        let left = if is_bot { self.stage.left.take() } else { None };
+        let fits = left.as_ref().is_some_and(|line| (line.rate, line.muted) == (rate, muted));
+        let Some(stream) = self.stage.stream(sid) else { return (End::Left(baton.clone()), left) };
+        let (end, left) = match left {
+            Some(line) if fits => {
+                (stream.id, stream.open) = (line.port, true);
+                (End::Left(line.baton), None)
+            }
+            left => {
+                let (port, end) = media::pair(StreamSpec { rate, prebuffer });
+                stream.port = Some(if muted { port.without_key_tones() } else { port });
+                (End::New(end, left.as_ref().map(|line| line.baton.clone())), left)
+            }
+        };
+        stream.line = is_bot.then(|| Line { port: stream.id, rate, muted, baton: baton.clone() });
+        (end, left)
     }
 
     /// How the caller's keys are told to it.

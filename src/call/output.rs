@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::admission::StreamPermit;
 use super::cdr::Cdr;
 use crate::ids::StreamSid;
-use crate::media::{self, StreamEnd};
+use crate::media;
 use crate::{fetch, sip, stream};
 
 /// One output of a call.
@@ -46,7 +46,9 @@ pub struct Opening {
     /// How it is told the caller's keys.
     pub keys: stream::Keys,
     /// Its end of the audio.
-    pub end: StreamEnd,
+    pub end: stream::End,
+    /// Where it leaves that if the bot cannot be had.
+    pub baton: stream::Baton,
     /// Held until the stream is over; bots that are tried one after the other share it.
     pub permit: Arc<StreamPermit>,
 }

@@ -11,7 +11,8 @@ use super::{Call, Output};
 use crate::flow::Track;
 use crate::ids::{PortId, StreamSid};
 use crate::media::{self, Spec, StreamCounts, StreamPort};
-use crate::stream::Outcome;
+use crate::stream::{Baton, Outcome};
+use crate::units::SampleRate;
 
 /// Forks of one call at once; beyond, further ones are throttled.
 pub(super) const MAX_FORKS: usize = 8;
@@ -27,8 +28,20 @@ pub(super) struct Stage {
     pub(super) place: Option<Arc<StreamPermit>>,
     /// The stream of the bot that was lost last.
     pub(super) lost: Option<StreamSid>,
+    /// What a bot that could not be had left to the next.
+    pub(super) left: Option<Line>,
     /// Streams opened so far.
     opened: u32,
+}
+
+/// A bot's port, and where its session leaves the end of it.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub(super) port: PortId,
+    pub(super) rate: SampleRate,
+    /// It hears no tones of keys.
+    pub(super) muted: bool,
+    pub(super) baton: Baton,
 }
 
 /// What a stream is for.
@@ -60,6 +73,10 @@ pub(super) struct Stream {
     pub(super) asking: Option<Asking>,
     /// Longest playing out after the bot closed.
     pub(super) drain_on_close: Duration,
+    /// Its port as the next stream may have it; a fork's nobody has after it.
+    pub(super) line: Option<Line>,
+    /// The next stream has its port.
+    pub(super) handed: bool,
     /// What the caller hears until it is up.
     pub(super) connecting_audio: Option<Arc<str>>,
     /// Its socket is open and `start` is written.
@@ -94,9 +111,10 @@ impl Stage {
         self.streams.iter_mut().find(|stream| stream.sid == sid)
     }
 
-    /// The bot's port, if the engine has it.
+    /// The bot's port, if the engine has it; between two bots, the one that was left.
     pub(super) fn open_port(&self) -> Option<PortId> {
-        self.bot().filter(|stream| stream.open).map(|stream| stream.id)
+        let own = self.bot().filter(|stream| stream.open).map(|stream| stream.id);
+        own.or(self.left.as_ref().map(|line| line.port))
     }
 
     /// What the caller hears as long as the bot is being reached.
@@ -150,7 +168,9 @@ impl Stream {
     /// For the record; nothing, if it is not over.
     pub(super) fn finished(self) -> Option<Finished> {
         let (number, track) = (self.number, self.track());
-        let (bot, port, counts) = (self.bot, Some(self.id), self.counts);
+        // where the next stream has its port, what that counts is the next one's
+        let port = (!self.handed).then_some(self.id);
+        let (bot, counts) = (self.bot, self.counts);
         self.outcome.map(|outcome| Finished { number, track, bot, outcome, port, counts })
     }
 }
@@ -163,7 +183,8 @@ impl Call {
             self.next_port = self.next_port.wrapping_add(1).max(1); // 0 is the caller's
             let used = |stream: &Stream| stream.id == id;
             let music = self.music.as_ref().is_some_and(|music| music.port == id);
-            if !music && !self.stage.streams.iter().any(used) {
+            let left = self.stage.left.as_ref().is_some_and(|line| line.port == id);
+            if !music && !left && !self.stage.streams.iter().any(used) {
                 return id;
             }
         }
@@ -195,6 +216,14 @@ impl Call {
             let id = stream.id;
             self.rewire();
             self.outputs.push_back(Output::Media(media::Command::Close(id)));
+        }
+    }
+
+    /// Nobody wants what was left.
+    pub(super) fn drop_left(&mut self) {
+        if let Some(line) = self.stage.left.take() {
+            self.rewire();
+            self.outputs.push_back(Output::Media(media::Command::Close(line.port)));
         }
     }
 

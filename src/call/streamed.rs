@@ -67,8 +67,17 @@ impl Call {
         }
         let plays_out = outcome.playing_out && stream.open && !stream.drained && !ending;
         let drain = stream.drain_on_close;
+        let never_up = outcome.disposition == Disposition::ConnectFailed;
+        // what the caller said meanwhile is the next bot's
+        let left = stream.line.take_if(|_| never_up && stream.open && !ending);
+        if left.is_some() {
+            (stream.handed, stream.open) = (true, false);
+        }
         stream.outcome = Some(outcome.clone());
         self.stage.last = Some(outcome);
+        if left.is_some() {
+            self.stage.left = left; // else what an earlier one left still waits
+        }
         if plays_out {
             self.timers.drain = Some(now + drain);
         } else {

@@ -33,6 +33,7 @@ impl Call {
         self.telling = false;
         if self.stage.live_bot().is_none() {
             self.stage.place = None;
+            self.drop_left();
         }
         self.tune();
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use ipnet::IpNet;
 
 use super::error::Place;
+use super::flows::Flows;
 use super::kinds::{AccountName, Secret};
 use super::read::{Item, Read, Reading, Section};
 use super::routes::Written;
@@ -82,6 +83,7 @@ pub(super) fn fit(
     trunks: &[Trunk],
     routes: &[Written],
     encrypt: Option<Place>,
+    flows: &Flows,
 ) {
     for written in routes {
         let mut legacy = comes(trunks, written).filter(|account| {
@@ -105,24 +107,24 @@ pub(super) fn fit(
             );
         }
     }
-    let encrypts = |written: &&Written| written.encrypts || encrypt.is_some();
-    let with_bots = routes.iter().filter(|written| !written.bots.is_empty());
     let keyless =
-        |account: &String| all.settings.get(account).is_none_or(|settings| settings.dtmf_key.is_none());
-    let mut without: Vec<(&String, &Written)> = with_bots
-        .filter(encrypts)
-        .flat_map(|written| comes(trunks, written).map(move |account| (account, written)))
-        .filter(|(account, _)| keyless(account))
-        .collect();
-    without.sort_by_key(|(account, _)| *account);
-    without.dedup_by_key(|(account, _)| *account);
-    for (account, written) in without {
-        let (place, key) = match &encrypt {
-            Some(place) => (place, "stream.encrypt_dtmf"),
-            None => (&written.bots_place, "route.flow"),
-        };
-        let wrong = format!("keys are to be encrypted, and account {account:?} has no dtmf_key");
-        reading.refuse(place.clone(), key, wrong, "write one in its [[account]]");
+        |account: &&String| all.settings.get(*account).is_none_or(|settings| settings.dtmf_key.is_none());
+    let refuse = |place: &Place, key: &str, routes: &mut dyn Iterator<Item = &Written>| {
+        let mut without: Vec<&String> =
+            routes.flat_map(|written| comes(trunks, written)).filter(keyless).collect();
+        without.sort();
+        without.dedup();
+        for account in without {
+            let wrong = format!("keys are to be encrypted, and account {account:?} has no dtmf_key");
+            reading.refuse(place.clone(), key, wrong, "write one in its [[account]]");
+        }
+    };
+    if let Some(place) = encrypt {
+        refuse(&place, "stream.encrypt_dtmf", &mut routes.iter().filter(|written| !written.bots.is_empty()));
+    }
+    for (id, place) in &flows.encrypting {
+        let leads = |of: &&Written| matches!(&of.route.target, Target::Flow(to) if to == id);
+        refuse(place, "flow.steps.encrypt_dtmf", &mut routes.iter().filter(leads));
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Flows {
     pub(super) prompts: BTreeMap<Arc<str>, Prompt>,
     /// Accounts of flows, and where they are written.
     pub(super) accounts: Vec<(String, Place)>,
+    /// Flows in which keys are told encrypted, and where that is written.
+    pub(super) encrypting: Vec<(String, Place)>,
 }
 
 /// What a step does, as it is written.
@@ -103,6 +105,7 @@ fn flow(mut flow: Section<'_>, judge: JudgeUrl, found: &mut Flows) {
         flow.refuse("steps", wrong, format!("write 1 to {MAX_STEPS} of them"));
     }
     let names = order(&flow, start.as_deref(), &steps);
+    let encrypts: Vec<Place> = steps.iter().filter_map(|(_, step)| encrypts(step)).collect();
     let read: BTreeMap<String, Step> = steps
         .into_iter()
         .filter_map(|(name, section)| Some((name.clone(), step(section, &name, &names, judge, found)?)))
@@ -120,6 +123,7 @@ fn flow(mut flow: Section<'_>, judge: JudgeUrl, found: &mut Flows) {
     let account = account.map(|name| name.0);
     found.accounts.extend(account.clone().map(|account| (account, place)));
     let Some(id) = id.filter(|_| whole && !twice) else { return };
+    found.encrypting.extend(encrypts.into_iter().map(|place| (id.clone(), place)));
     found.flows.insert(id.clone(), Flow { id, name, account, names, program: Arc::new(Program { steps }) });
 }
 
@@ -224,6 +228,11 @@ fn voicebot(step: &mut Section<'_>, name: &str, judge: JudgeUrl, found: &mut Flo
     }
     let urls = bots(step, "url", urls?, judge)?;
     Some(Voicebot { urls, settings: Arc::new(settings), reconnect })
+}
+
+/// Where a step says that keys are told encrypted.
+fn encrypts(step: &Section<'_>) -> Option<Place> {
+    step.is_true("encrypt_dtmf").then(|| step.place("encrypt_dtmf"))
 }
 
 fn fork(step: &mut Section<'_>, name: &str, judge: JudgeUrl) -> Option<Stream> {

@@ -177,7 +177,7 @@ fn meant(reading: &Reading<'_>, judge: JudgeUrl) -> Config {
     root.done();
     check::whole(reading, &sip.listen, &media, &trunks, &routes);
     check::flows(reading, &trunks, &routes, &flows);
-    accounts::fit(reading, &own, &trunks, &routes, encrypts);
+    accounts::fit(reading, &own, &trunks, &routes, encrypts, &flows);
     let refuse = |trunk: &trunks::Trunk, wrong: &str, right: &str| {
         reading.refuse(trunk.transports_place.clone(), "trunk.transports", wrong, right);
     };

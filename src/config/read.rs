@@ -170,6 +170,12 @@ impl<'a> Section<'a> {
         matches!(value.map(|value| &value.kind), Some(ValueKind::String(text)) if !text.starts_with(|c: char| c.is_ascii_digit()))
     }
 
+    /// Whether the key is written and true.
+    pub(super) fn is_true(&self, name: &str) -> bool {
+        let value = self.values.and_then(|values| values.get(name));
+        matches!(value.map(|value| &value.kind), Some(ValueKind::Boolean(true)))
+    }
+
     /// Whether the key is written and holds nothing.
     pub(super) fn is_empty_list(&self, name: &str) -> bool {
         let value = self.values.and_then(|values| values.get(name));

@@ -141,8 +141,8 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
             "stream",
             differ(&old.call.stream, &new.call.stream)
                 || old.stream_tls != new.stream_tls
-                || old.call.fetch.timeout != new.call.fetch.timeout
-                || old.call.reconnect != new.call.reconnect,
+                || old.call.reconnect != new.call.reconnect
+                || old.call.fetch.timeout != new.call.fetch.timeout,
         ),
         ("egress", old.egress != new.egress),
         ("log", old.log != new.log),

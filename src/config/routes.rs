@@ -20,8 +20,6 @@ pub(super) struct Written {
     pub(super) route: Route,
     /// Its bots, those of its flow too.
     pub(super) bots: Vec<Bot>,
-    /// A bot of its flow is told keys encrypted.
-    pub(super) encrypts: bool,
     /// Where they, or their flow, are named.
     pub(super) bots_place: Place,
     /// Where its account is written.
@@ -36,8 +34,8 @@ pub(super) fn route(
     judge: JudgeUrl,
 ) -> Option<Written> {
     let trunk = trunk(&mut route, trunks);
-    let (account_place, bots_place) =
-        (route.place("account"), route.place(if route.has("flow") { "flow" } else { "bot" }));
+    let account_place = route.place("account");
+    let bots_place = route.place(if route.has("flow") { "flow" } else { "bot" });
     let headers = route.free::<Pattern>("header");
     let (to, from) = (route.maybe("to"), route.maybe("from"));
     let account: Option<AccountName> = route.maybe("account");
@@ -58,20 +56,18 @@ pub(super) fn route(
     }
     route.done();
     let target = target?;
+    let read = |url: &String| Bot::parse(url, UrlLimits::DEFAULT).ok();
     let bots = match &target {
-        Target::Bot(urls) => urls.iter().filter_map(|url| Bot::parse(url, UrlLimits::DEFAULT).ok()).collect(),
+        Target::Bot(urls) => urls.iter().filter_map(read).collect(),
         Target::Flow(id) => {
-            let urls = flows.get(id).into_iter().flat_map(|flow| flow.program.urls());
-            urls.filter_map(|url| Bot::parse(url, UrlLimits::DEFAULT).ok()).collect()
+            flows.get(id).map(|flow| flow.program.urls().filter_map(read).collect()).unwrap_or_default()
         }
         Target::Reject(_) => Vec::new(),
     };
-    let encrypts =
-        matches!(&target, Target::Flow(id) if flows.get(id).is_some_and(|flow| flow.program.encrypts_dtmf()));
     // a flow with an account takes that account's calls alone
     let account = account.or(own);
     let route = Route { trunk: trunk?, to, from, account, headers, target };
-    Some(Written { route, bots, encrypts, bots_place, account_place })
+    Some(Written { route, bots, bots_place, account_place })
 }
 
 /// `None`: the route names a trunk there is not.

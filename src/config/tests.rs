@@ -491,6 +491,7 @@ fn the_shipped_file_names_every_key_that_is_known() {
         "max_pending_marks",
         "local_barge_in",
         "start_extras",
+        "reconnect",
         "media_format_style",
         "uui_decode",
         "nat_contact",
@@ -631,4 +632,206 @@ fn keys_cannot_be_encrypted_without_a_key() {
     );
     let key = "00".repeat(32);
     assert!(read(&encrypts(&format!("[[account]]\nsid = \"acme1\"\ndtmf_key = \"{key}\""))).is_ok());
+}
+
+// ---- flows ----
+
+const FLOW: &str = r#"
+[[trunk]]
+name = "pbx"
+accounts = ["acme1", "acme2"]
+
+[[route]]
+trunk = "pbx"
+flow = "support"
+
+[[flow]]
+id = "support"
+account_sid = "acme2"
+start = "listen"
+[flow.steps.listen]
+applet = "stream"
+action = "start"
+url = "wss://k:s3cret@ears.example.com/in"
+track = "mixed"
+skip_ringing = true
+next = "bot"
+[flow.steps.bot]
+applet = "voicebot"
+url = ["wss://one.example.com/a", "wss://two.example.com/"]
+frame_ms = 40
+drain_on_close_ms = 0
+local_barge_in = true
+start_extras = false
+media_format_style = "raw"
+reconnect = "next"
+next = "bye"
+[flow.steps.bye]
+applet = "hangup"
+reason = "done"
+"#;
+
+#[test]
+fn a_flow_is_read_whole() {
+    use crate::flow::applet::{Applet, Stream};
+    use crate::flow::{Reconnect, Track};
+    let config = read(FLOW).expect("a flow");
+    let flow = &config.call.flows["support"];
+    assert_eq!(flow.names, ["listen", "bot", "bye"]);
+    let next: Vec<_> = flow.program.steps.iter().map(|step| step.next).collect();
+    assert_eq!(next, [Some(1), Some(2), None]);
+    let Applet::Stream(Stream::Start { settings, .. }) = &flow.program.steps[0].applet else { panic!() };
+    assert_eq!((settings.fork, settings.skip_ringing, settings.frame_ms), (Some(Track::Mixed), true, None));
+    let Applet::Voicebot(bot) = &flow.program.steps[1].applet else { panic!() };
+    let set = &bot.settings;
+    assert_eq!((set.frame_ms, set.drain_on_close), (Some(40), Some(Duration::ZERO)));
+    assert_eq!(
+        (set.local_barge_in, set.start_extras, set.raw_media_format),
+        (Some(true), Some(false), Some(true))
+    );
+    assert_eq!((bot.urls.len(), bot.reconnect, set.name.as_str()), (2, Reconnect::Next, "bot"));
+    assert!(
+        matches!(&flow.program.steps[2].applet, Applet::Hangup(hangup) if hangup.reason.as_deref() == Some("done"))
+    );
+    assert_eq!(config.call.routes.routes[0].account.as_deref(), Some("acme2"), "its account's calls alone");
+    assert_eq!(config.names.bots, ["ears.example.com", "one.example.com", "two.example.com"]);
+    assert!(config.notes.is_empty(), "{:?}", config.notes);
+}
+
+#[test]
+fn what_is_wrong_with_a_flow_is_told_at_its_place() {
+    let with = |from: &str, to: &str| {
+        assert!(FLOW.contains(from), "{from}");
+        problem(&FLOW.replace(from, to))
+    };
+    for (from, to, told) in [
+        (
+            "next = \"bye\"",
+            "next = \"bie\"",
+            "flow.steps.bot.next: there is no step \"bie\"; the nearest name is \"bye\"",
+        ),
+        ("start = \"listen\"", "start = \"lisen\"", "flow.start: there is no step \"lisen\""),
+        (
+            "url = \"wss://k:s3cret@ears.example.com/in\"",
+            "url = \"wss://h/#x\"",
+            "flow.steps.listen.url: 3001 invalid stream url",
+        ),
+        ("frame_ms = 40", "frame_ms = 30", "flow.steps.bot.frame_ms: 30 is no length of a frame"),
+        (
+            "applet = \"hangup\"\nreason = \"done\"",
+            "applet = \"greeting\"",
+            "flow.steps.bye.applet: \"greeting\" is not in this release",
+        ),
+        ("frame_ms = 40", "record = true", "flow.steps.bot.record: recording is not in this release"),
+        (
+            "reason = \"done\"",
+            "reason = \"a \\\" b\"",
+            "flow.steps.bye.reason: it cannot stand in a header field",
+        ),
+        (
+            "track = \"mixed\"",
+            "trak = \"mixed\"",
+            "flow.steps.listen.trak: this key is unknown; the nearest known key is flow.steps.listen.track",
+        ),
+        ("account_sid = \"acme2\"", "account_sid = \"acme3\"", "account"),
+        ("track = \"mixed\"", "track = \"left\"", "flow.steps.listen.track: \"left\" is not known here"),
+        (
+            "frame_ms = 40",
+            "connecting_audio = \"/nowhere.wav\"",
+            "flow.steps.bot.connecting_audio: /nowhere.wav cannot be read",
+        ),
+        (
+            "frame_ms = 40",
+            "encrypt_dtmf = true",
+            "flow.steps.encrypt_dtmf: keys are to be encrypted, and account \"acme2\" has no dtmf_key",
+        ),
+    ] {
+        let text = FLOW.replace(from, to);
+        assert_ne!(text, FLOW, "{from}");
+        let all = problems(&text);
+        assert!(
+            all.iter().any(|problem| problem.contains(told) && problem.starts_with("streamkit.toml:")),
+            "{told}: {all:#?}"
+        );
+        assert!(!all.iter().any(|problem| problem.contains("s3cret")));
+    }
+    let round = with("next = \"bot\"", "next = \"listen\"");
+    assert!(round.contains("flow.steps: its steps go round and none of them waits"), "{round}");
+    assert!(
+        problem(&FLOW.replace("flow = \"support\"", "flow = \"suport\""))
+            .contains("there is no flow \"suport\"")
+    );
+    let twice =
+        format!("{FLOW}\n[[flow]]\nid = \"support\"\nstart = \"a\"\nsteps.a = {{ applet = \"hangup\" }}\n");
+    assert!(problem(&twice).contains("flow.id: another flow has this id"));
+    let lonely = read(&FLOW.replace("next = \"bye\"\n", "")).expect("a flow");
+    assert_eq!(lonely.notes, ["flow support: no way leads to step bye"]);
+}
+
+#[test]
+fn a_directory_of_flows_is_read_in_toml_and_json() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("a file");
+    write("a.toml", "id = \"a\"\nstart = \"bye\"\n[steps.bye]\napplet = \"hangup\"\n");
+    let json = r#"{"id": "b", "type": "inbound", "record": false, "start": "bot",
+ "steps": {"bot": {"applet": "voicebot", "url": "wss://b.example.com/", "next": "bye"},
+  "bye": {"applet": "hangup"}}}"#;
+    write("b.json", json);
+    write("README", "no flow");
+    let trunk = "[[trunk]]\nname = \"pbx\"\naccount = \"x\"\n";
+    let text = |ids: &[&str]| {
+        let routes: String = ids.iter().map(|id| format!("[[route]]\nflow = \"{id}\"\n")).collect();
+        format!("flows_dir = {:?}\n{trunk}{routes}", dir.path())
+    };
+    let config = read(&text(&["a", "b"])).expect("two flows");
+    assert_eq!(config.call.flows["b"].names, ["bot", "bye"]);
+    assert!(config.call.flows["b"].program.urls().eq(["wss://b.example.com/"]));
+    write("b.json", &json.replace("\"next\": \"bye\"", "\"next\": \"by\""));
+    let told = problems(&text(&["a"])).join("\n");
+    assert!(
+        told.contains("b.json:2:") && told.contains("flow.steps.bot.next: there is no step \"by\""),
+        "{told}"
+    );
+    write("b.json", &json.replace("\"start\"", "start"));
+    let told = problem(&text(&["a"]));
+    assert!(told.contains("b.json:1:") && told.contains("this is no JSON"), "{told}");
+    assert!(
+        problem("flows_dir = \"/nowhere/at/all\"\n").contains("flows_dir: /nowhere/at/all cannot be read")
+    );
+}
+
+#[test]
+fn audio_of_a_flow_is_read_and_judged_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("a.wav");
+    let samples = vec![100; 800];
+    let mut file = std::io::Cursor::new(Vec::new());
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 8000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::new(&mut file, spec).expect("a writer");
+    samples.iter().for_each(|sample| writer.write_sample(*sample as i16).expect("room"));
+    writer.finalize().expect("room");
+    std::fs::write(&path, file.into_inner()).expect("a file");
+    let text = FLOW.replace("frame_ms = 40", &format!("connecting_audio = {path:?}"));
+    let config = read(&text).expect("audio");
+    let prompt = config.call.prompts.values().next().expect("a prompt");
+    assert_eq!(prompt.length(), Duration::from_millis(100));
+    std::fs::write(&path, b"ID3").expect("a file");
+    assert!(problem(&text).contains("flow.steps.bot.connecting_audio: this is no WAV file"));
+    std::fs::write(&path, vec![0; 5_000_001]).expect("a file");
+    assert!(problem(&text).contains("more than 5000000"));
+    assert!(read(&text).is_err());
+}
+
+#[test]
+fn flows_are_reloaded_and_the_change_is_named() {
+    let old = read(FLOW).expect("a flow");
+    let (same, changes) = read(FLOW).expect("a flow").succeed(&old).expect("no restart");
+    assert!(changes.is_empty(), "{changes:?}");
+    let changed = read(&FLOW.replace("track = \"mixed\"", "track = \"outbound\"")).expect("a flow");
+    assert_eq!(changed.succeed(&same).expect("no restart").1, ["flows"]);
 }

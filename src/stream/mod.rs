@@ -30,6 +30,7 @@ pub mod url;
 
 mod backlog;
 mod barge;
+mod baton;
 mod limit;
 mod marks;
 mod outbox;
@@ -37,6 +38,7 @@ mod speech;
 
 use std::time::Duration;
 
+pub use baton::{Baton, End, Left};
 pub use cipher::{DtmfKey, Keys};
 pub use session::Session;
 pub use url::{BotUrl, UrlLimits};

@@ -115,6 +115,11 @@ impl Outbox {
         }
     }
 
+    /// What was heard, if none of it is to be sent any more because the stream never came up.
+    pub(crate) fn kept(&mut self) -> Vec<i16> {
+        if self.open { Vec::new() } else { std::mem::take(&mut self.samples).into() }
+    }
+
     /// From now on a frame that becomes whole is left out, or sent again.
     pub(crate) fn pause(&mut self, paused: bool) {
         self.paused = paused;

@@ -235,6 +235,16 @@ impl Session {
         self
     }
 
+    /// What the caller said before it, to a bot that could not be had.
+    pub fn keep(&mut self, samples: &[i16]) {
+        self.outbox.heard(samples);
+    }
+
+    /// What it has heard and never sent, to be told before `Input::Failed`: the next bot's.
+    pub fn kept(&mut self) -> Vec<i16> {
+        self.outbox.kept()
+    }
+
     /// So many attempts were begun.
     pub fn attempted(&mut self, attempts: u8) {
         self.figures.attempts = attempts;

@@ -6,15 +6,15 @@ use serde_json::Value;
 use streamkit::audio::codec::G711;
 use streamkit::call::admission::Limits;
 use streamkit::call::breaker::{Address, State};
-use streamkit::flow::AnswerMode;
+use streamkit::flow::{AnswerMode, Reconnect};
 use streamkit::stream::BotUrl;
 use streamkit::stream::connect::Failure;
 
-use crate::tone;
-use crate::world::bot::Door;
+use crate::world::bot::{Bot, Door};
 use crate::world::clock::{ms, secs};
-use crate::world::ear::{companded, find};
+use crate::world::ear::{companded, find, sound};
 use crate::world::{Setup, World};
+use crate::{tone, words};
 
 const TWO: [&str; 2] = ["ws://one.example/bot", "ws://two.example/bot"];
 
@@ -149,6 +149,141 @@ fn a_call_that_is_answered_goes_on_to_the_second_bot() {
         (&0.into(), &700.into())
     );
     world.callers[0].ear.assert_steady();
+}
+
+#[test]
+fn what_the_caller_says_while_the_first_bot_is_tried_is_the_second_bots() {
+    let rates = [("8000", "8000"), ("16000", "16000"), ("8000", "16000"), ("24000", "8000")];
+    for (one, other) in rates {
+        let urls = [format!("{}?sample-rate={one}", TWO[0]), format!("{}?sample-rate={other}", TWO[1])];
+        let late = vec![Door::Fails(ms(700), Failure::Refused)];
+        let houses = vec![("one.example", late), ("two.example", vec![Door::Opens(ms(400))])];
+        let mut setup = Setup { houses, ..Setup::urls(&[&urls[0], &urls[1]]) };
+        setup.trunk.answer = AnswerMode::Immediate;
+        setup.stream.connect_retries = 0;
+        let mut world = World::new(setup);
+        world.call();
+        let asked = words(51, 1000);
+        world.caller().mouth.say(&asked); // from the first packet on, and on over both
+        world.run(secs(4));
+        let answer = words(52, 500);
+        let rate = world.bot().rate;
+        if rate == 8000 {
+            world.bot().say(&answer);
+        }
+        world.run(secs(1));
+        world.caller().hang_up();
+        let cdr = world.finish();
+        assert_eq!(dispositions(&cdr), ["connect_failed", "caller_hangup"]);
+        let line = world.bot().line();
+        if (one, other) == ("8000", "8000") {
+            assert!(sound(&line) == companded(G711::Mu, &asked), "not a sample is lost or said twice");
+        }
+        let heard_ms = sound(&line).len() * 1000 / rate as usize;
+        assert!((980..=1020).contains(&heard_ms), "{one} then {other}: {heard_ms} ms");
+        if rate == 8000 {
+            assert!(find(&world.callers[0].ear.line(), &companded(G711::Mu, &answer)).is_some());
+            assert_eq!(cdr["streams"][1]["audio"]["played_ms"], 500);
+        }
+        world.callers[0].ear.assert_steady();
+    }
+}
+
+#[test]
+fn no_more_than_three_seconds_wait_for_a_bot_however_many_are_tried() {
+    let slow = || vec![Door::Fails(secs(2), Failure::Refused)];
+    let urls = ["ws://a.example/", "ws://b.example/", "ws://two.example/"];
+    let houses = vec![("a.example", slow()), ("b.example", slow()), ("two.example", opens())];
+    let mut setup = Setup { houses, ..Setup::urls(&urls) };
+    setup.trunk.answer = AnswerMode::Immediate;
+    setup.stream.connect_retries = 0;
+    let mut world = World::new(setup);
+    world.call();
+    let asked = words(53, 5000);
+    world.caller().mouth.say(&asked);
+    world.run(secs(7));
+    world.caller().hang_up();
+    world.finish();
+    let (line, asked) = (world.bot().line(), companded(G711::Mu, &asked));
+    let heard = sound(&line);
+    assert!(asked.ends_with(heard), "the last of it, without a gap");
+    let kept = heard.len() - (asked.len() - 8 * 4000);
+    assert!((8 * 2900..=8 * 3100).contains(&kept), "{} ms before the bot was there", kept / 8);
+}
+
+// ---- a bot that is lost ----
+
+/// The same with `reconnect = "next"`.
+fn reconnecting(one: Vec<Door>, other: Vec<Door>) -> Setup {
+    Setup { reconnect: Reconnect::Next, ..two(one, other) }
+}
+
+#[test]
+fn a_bot_that_is_lost_is_followed_by_the_next_where_that_is_wanted() {
+    let losses: [(fn(&mut Bot), &str); 3] = [
+        (Bot::die, "connection_lost"),
+        (|bot| bot.close(1011), "bot_error"),
+        (|bot| bot.close(4000), "bot_error"),
+    ];
+    for (lose, disposition) in losses {
+        let mut world = World::new(reconnecting(opens(), opens()));
+        world.call();
+        world.run(ms(500));
+        lose(world.bot());
+        world.run(ms(40));
+        let asked = words(54, 600);
+        world.caller().mouth.say(&asked); // while the next one is being reached
+        world.run(secs(2));
+        let answer = words(55, 600);
+        world.bot().say(&answer);
+        world.run(secs(1));
+        world.caller().hang_up();
+        let cdr = world.finish();
+        assert_eq!(dispositions(&cdr), [disposition, "caller_hangup"]);
+        assert_eq!(urls(&cdr), TWO);
+        assert_eq!(world.ladder(), "INVITE <100 <180 <200 ACK BYE <200", "the caller stayed on the line");
+        let lost = &cdr["streams"][0]["StreamSID"];
+        assert_eq!(world.bots[1].start()["continues"], *lost);
+        assert_ne!(cdr["streams"][1]["StreamSID"], *lost);
+        assert!(world.bots[0].start().get("continues").is_none());
+        assert!(sound(&world.bot().line()) == companded(G711::Mu, &asked));
+        assert!(find(&world.callers[0].ear.line(), &companded(G711::Mu, &answer)).is_some());
+        world.callers[0].ear.assert_steady();
+    }
+}
+
+#[test]
+fn a_bot_that_says_good_bye_is_followed_by_none() {
+    for code in [1000, 1001] {
+        let mut world = World::new(reconnecting(opens(), opens()));
+        world.call();
+        world.bot().close(code);
+        assert_eq!(dispositions(&world.finish()), ["bot_closed"], "{code}");
+    }
+}
+
+#[test]
+fn bots_that_are_lost_one_after_the_other_come_to_an_end() {
+    let mut world = World::new(Setup { script: |bot, _| bot.die(), ..reconnecting(opens(), opens()) });
+    world.caller().dial();
+    let cdr = world.finish();
+    assert_eq!(dispositions(&cdr), ["connection_lost"; 2], "each of them once");
+    assert_eq!(world.kit.admission.in_use().all_streams, 0);
+}
+
+#[test]
+fn a_stream_goes_on_for_the_one_that_was_lost_even_past_a_bot_that_cannot_be_had() {
+    let urls = [TWO[0], "ws://closed.example/", TWO[1]];
+    let houses = vec![("one.example", opens()), ("closed.example", refuses()), ("two.example", opens())];
+    let limits = Limits { streams: 1, ..Limits::default() };
+    let mut world = World::new(Setup { houses, limits, reconnect: Reconnect::Next, ..Setup::urls(&urls) });
+    world.call();
+    world.bot().die();
+    world.run(secs(1));
+    world.caller().hang_up();
+    let cdr = world.finish();
+    assert_eq!(dispositions(&cdr), ["connection_lost", "connect_failed", "caller_hangup"]);
+    assert_eq!(world.bots[2].start()["continues"], cdr["streams"][0]["StreamSID"], "they share one place");
 }
 
 #[test]

@@ -34,7 +34,8 @@ pub(crate) fn recognised(who: &str, heard: &Sound, from: Duration, said: &Sound,
     assert!(enough, "{who}: {:.0} % of the pieces known; {cdr:#} {judged:#?}", 100.0 * share);
 }
 
-fn faltered(cdr: &Value) -> bool {
+/// Whether the other side, or this machine, was held up.
+pub(crate) fn faltered(cdr: &Value) -> bool {
     let (inward, stream) = (&cdr["media"]["in"], &cdr["streams"][0]);
     over(&inward["longest_gap_ms"], STALL)
         || over(&inward["concealed_ms"], 0)

@@ -28,7 +28,7 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::ear::recognised;
+use crate::ear::{faltered, recognised};
 use crate::kit::{ACCOUNT, beside, eventually, records};
 use crate::sipp::Scene;
 use crate::{ports, programs};
@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a call lasts: what comes back comes later.
 const LASTS: Duration = Duration::from_secs(6);
 /// More than waits for its turn when the caller hangs up.
-const UNDER_WAY: u64 = 2500;
+const UNDER_WAY: u64 = 1500;
 /// Louder than what G.711 makes of silence.
 const AUDIBLE: u16 = 200;
 /// Samples kept of a call.
@@ -288,7 +288,9 @@ pub(crate) async fn echoes(served: &Served, number: &'static str) -> Value {
     assert!(stream["Error"].is_null() && count("/messages/ignored") == 0, "{cdr:#}");
     let [received, played] = ["/audio/received_ms", "/audio/played_ms"].map(count);
     let lost = ["/audio/cleared_ms", "/audio/refused_ms", "/messages/dropped"].map(count);
-    assert!(lost == [0; 3] && played > 3000 && received - played < UNDER_WAY, "{cdr:#}");
+    // what a machine that is busy holds up waits for its turn, or is not said in time
+    let (least, most) = if faltered(&cdr) { (1000, u64::MAX) } else { (5000, UNDER_WAY) };
+    assert!(lost == [0; 3] && played > least && received - played < most, "{cdr:#}");
     recognised(number, &heard, first_sound(&heard), &scene.speech, &cdr);
     cdr
 }

@@ -28,8 +28,8 @@ fn found(ip: IpAddr, count: u16, step: u16) -> u16 {
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     let given = given.get_or_insert_default();
     let is_free = |port: u16| UdpSocket::bind((ip, port)).is_ok() && TcpListener::bind((ip, port)).is_ok();
-    // another process that looks begins elsewhere
-    let begin = 4 * (std::process::id() % 500) as u16;
+    // another process that looks begins elsewhere, and well away from its neighbours
+    let begin = 4 * (std::process::id() % 500 * 119 % 500) as u16;
     let candidates =
         (begin..2000).chain(0..begin).map(|offset| 30_000 + offset).filter(|port| port % step == 0);
     for port in candidates {

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use streamkit::call::admission::StreamPermit;
 use streamkit::call::{self, Opening};
 use streamkit::ids::{CallKey, StreamSid};
-use streamkit::media::StreamEnd;
+use streamkit::media::{self, StreamEnd, StreamSpec};
 use streamkit::stream::connect::{Attempts, Failure};
 use streamkit::stream::session::{Input, Transmit};
 use streamkit::stream::tally::Drop;
-use streamkit::stream::{self, BotUrl, Command, Session};
+use streamkit::stream::{self, Baton, BotUrl, Command, Left, Session};
 
 use super::bot::Door;
 use super::clock::{Frame, Lane, Parcel, Post, Teller};
@@ -28,6 +28,7 @@ pub(crate) struct Bridge {
     config: Arc<stream::Config>,
     session: Session,
     end: StreamEnd,
+    baton: Baton,
     dial: Option<Dial>,
     up: bool,
     over: Option<Instant>,
@@ -58,9 +59,11 @@ impl Bridge {
         doors: Vec<Door>,
         delay: Duration,
     ) -> Self {
-        let Opening { url, start, settings, keys, end, permit, .. } = opening;
+        let Opening { url, start, settings, keys, end, baton, permit, .. } = opening;
+        let Left { end, kept } = end.take().expect("what was left is there");
         let sid = start.stream_sid;
-        let session = Session::new(config.clone(), start, &url, &settings, now).telling(keys);
+        let mut session = Session::new(config.clone(), start, &url, &settings, now).telling(keys);
+        session.keep(&kept);
         let dial = Some(Dial { attempts: Attempts::new(&config, now), doors, next: Next::Begin(now) });
         Self {
             key,
@@ -70,6 +73,7 @@ impl Bridge {
             config,
             session,
             end,
+            baton,
             dial,
             up: false,
             over: None,
@@ -134,6 +138,11 @@ impl Bridge {
                 }
                 Err(failure) => {
                     self.session.attempted(dial.attempts.made());
+                    self.hear(now);
+                    let nothing =
+                        media::pair(StreamSpec { rate: self.end.rate(), prebuffer: Duration::ZERO }).1;
+                    let end = std::mem::replace(&mut self.end, nothing);
+                    self.baton.pass(Left { end, kept: self.session.kept() });
                     self.session.handle(now, Input::Failed(failure.error(&self.url)));
                 }
             }

@@ -26,7 +26,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 use self::dial::{Dial, Upgraded};
-use self::seat::{GULP, Guest, deliver, hear};
+use self::seat::{GULP, Guest, deliver, hear, tell};
 use self::wire::Wire;
 use super::connect::Attempts;
 use super::session::Input;
@@ -108,7 +108,14 @@ pub struct Open<A = StreamEnd> {
     pub egress: Egress,
     /// For demonstrations.
     pub trace: Option<Trace>,
+    /// What the caller said before, at the URL's rate.
+    pub kept: Vec<i16>,
+    /// Who gets the audio, and what was heard of it, if the bot cannot be had: told before the end is.
+    pub leave: Option<Leave<A>>,
 }
+
+/// Takes what a stream that never came up leaves.
+pub type Leave<A> = Box<dyn FnOnce(A, Vec<i16>) + Send>;
 
 /// Opens the stream and stays with it to its end; `events` ends with `Event::Ended`. A call that drops its sender of
 /// commands has ended.
@@ -120,13 +127,24 @@ pub async fn run<A: Audio + 'static>(
     mut commands: mpsc::Receiver<Command>,
     events: impl Fn(Event) + Send + 'static,
 ) {
-    let Open { config, url, start, settings, keys, end, connector, lane, egress, trace } = open;
+    let Open { config, url, start, settings, keys, end, connector, lane, egress, trace, kept, leave } = open;
     let session = Session::new(Arc::clone(&config), start, &url, &settings, clock()).telling(keys);
-    let mut stream = Stream { session, end, events };
+    let mut stream = Stream { session, end };
+    stream.session.keep(&kept);
+    drop(kept);
     let dial = Dial { url: &url, config: &config, connector: &connector, egress: &egress };
-    let upgraded = stream.connect(dial, &mut commands).await;
+    let reached = stream.connect(dial, &mut commands).await;
     drop((url, connector, egress));
-    let Stream { mut session, end, events } = stream;
+    let Stream { mut session, mut end } = stream;
+    let upgraded = match (reached, leave) {
+        (Reached::Not(kept), Some(leave)) => {
+            leave(end, kept);
+            return tell(&mut session, &events);
+        }
+        (Reached::Not(_) | Reached::GivenUp, _) => None,
+        (Reached::Up(upgraded), _) => Some(upgraded),
+    };
+    deliver(&mut session, &mut end, &events);
     let wire = match upgraded.map(|upgraded| Wire::new(upgraded, config.max_message_bytes)).transpose() {
         Ok(wire) => wire,
         Err(error) => {
@@ -154,15 +172,22 @@ pub(super) fn words(error: &io::Error) -> String {
     text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_lowercase()
 }
 
-struct Stream<A, E> {
+struct Stream<A> {
     session: Session,
     end: A,
-    events: E,
 }
 
-impl<A: Audio, E: Fn(Event)> Stream<A, E> {
-    /// Reaches the bot while the caller is listened to. `None`: the end is told.
-    async fn connect(&mut self, dial: Dial<'_>, commands: &mut mpsc::Receiver<Command>) -> Option<Upgraded> {
+/// What became of reaching the bot.
+enum Reached {
+    Up(Upgraded),
+    /// It could not be had; what was heard meanwhile.
+    Not(Vec<i16>),
+    GivenUp,
+}
+
+impl<A: Audio> Stream<A> {
+    /// Reaches the bot while the caller is listened to.
+    async fn connect(&mut self, dial: Dial<'_>, commands: &mut mpsc::Receiver<Command>) -> Reached {
         let mut attempts = Attempts::new(dial.config, clock());
         // On the heap, so that what a handshake needs is given back after it.
         let mut dialled = Box::pin(dial.run(&mut attempts));
@@ -180,14 +205,16 @@ impl<A: Audio, E: Fn(Event)> Stream<A, E> {
         drop(dialled);
         self.session.attempted(attempts.made());
         let now = clock();
-        let (input, upgraded) = match result {
-            Ok(Ok(upgraded)) => (Input::Up { connect: attempts.elapsed(now) }, Some(upgraded)),
-            Ok(Err(failure)) => (Input::Failed(failure.error(dial.url)), None),
-            Err(stop) => (Input::Stop(stop), None),
+        let (input, reached) = match result {
+            Ok(Ok(upgraded)) => (Input::Up { connect: attempts.elapsed(now) }, Reached::Up(upgraded)),
+            Ok(Err(failure)) => {
+                hear(&mut self.session, &mut self.end, &mut [0; GULP], now);
+                (Input::Failed(failure.error(dial.url)), Reached::Not(self.session.kept()))
+            }
+            Err(stop) => (Input::Stop(stop), Reached::GivenUp),
         };
         self.session.handle(now, input);
-        deliver(&mut self.session, &mut self.end, &self.events);
-        upgraded
+        reached
     }
 }
 

@@ -311,6 +311,11 @@ pub(super) fn deliver(session: &mut Session, end: &mut dyn Audio, events: &dyn F
             break;
         }
     }
+    tell(session, events);
+}
+
+/// Events go to the call.
+pub(super) fn tell(session: &mut Session, events: &dyn Fn(Event)) {
     while let Some(event) = session.poll_event() {
         if let Event::Ended(outcome) = &event {
             let (status, by) = (outcome.status.as_str(), outcome.disconnected_by.as_str());

@@ -153,6 +153,8 @@ fn open_in(
         lane,
         egress,
         trace,
+        kept: Vec::new(),
+        leave: None,
     };
     let (commands, orders) = mpsc::channel(4);
     let (tell, events) = mpsc::channel(16);
