@@ -1,5 +1,7 @@
 //! Bots that are asked for first (agentstream.md section 3.3), and what the account allows them.
 
+use std::sync::Arc;
+
 use base64_simd::STANDARD;
 use percent_encoding::percent_decode_str;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -7,6 +9,8 @@ use serde_json::{Value, json};
 use streamkit::call::{AccountSettings, Dialect, Request};
 use streamkit::egress::{Allowed, Egress};
 use streamkit::fetch::Failure;
+use streamkit::flow::applet::{Applet, Voicebot};
+use streamkit::flow::{Reconnect, StreamSettings};
 use streamkit::stream::DtmfKey;
 use streamkit::stream::connect::Failure as NoBot;
 
@@ -168,6 +172,26 @@ fn over_its_limits_a_bot_that_is_named_is_not_called() {
     let cdr = world.finish();
     assert_eq!(cdr["streams"][0]["Error"], "3004 custom parameters over limit");
     assert_eq!(cdr["streams"][1]["Status"], "completed");
+}
+
+/// A step that talks with this bot, with these settings.
+fn voicebot(url: &str, settings: StreamSettings) -> Applet {
+    Applet::Voicebot(Voicebot {
+        urls: vec![url.to_owned()],
+        settings: Arc::new(settings),
+        reconnect: Reconnect::No,
+    })
+}
+
+#[test]
+fn a_step_of_a_flow_may_ask_too_and_says_which_flow_it_is() {
+    let mut setup = Setup::steps(vec![voicebot("https://who.example/bots", StreamSettings::default())]);
+    setup.webs = vec![answers(WEB, 20, r#"{"url":"wss://bot.example/"}"#)];
+    let mut world = World::new(setup);
+    world.call();
+    world.caller().hang_up();
+    assert_eq!(world.finish()["streams"][0]["StreamUrl"], "wss://bot.example/");
+    assert!(asked(&world, 0).contains(&("flow_id".to_owned(), "flow".to_owned())));
 }
 
 #[test]

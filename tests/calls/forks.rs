@@ -262,7 +262,8 @@ fn a_fork_alone_does_not_keep_a_call() {
 
 #[test]
 fn a_fork_that_breaks_or_closes_does_not_touch_the_call() {
-    let ends: [(fn(&mut Bot), &str, &str, &str); 4] = [
+    type End = (fn(&mut Bot), &'static str, &'static str, &'static str);
+    let ends: [End; 4] = [
         (Bot::die, "failed", "NA", "connection_lost"),
         (|bot| bot.close(1011), "failed", "bot", "bot_error"),
         (|bot| bot.close(1000), "completed", "bot", "bot_closed"),
