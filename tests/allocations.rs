@@ -269,7 +269,6 @@ fn the_media_side_of_a_call_is_small() {
             "{rate}: {all} octets: stream and rings {rings}, graph {empty}, RTP port {rtp}, the rest links"
         );
         assert!(all <= most * 1024, "{told}");
-        println!("{told}");
         drop((graph, bot));
     }
 }

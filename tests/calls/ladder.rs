@@ -220,7 +220,8 @@ fn reconnecting(one: Vec<Door>, other: Vec<Door>) -> Setup {
 
 #[test]
 fn a_bot_that_is_lost_is_followed_by_the_next_where_that_is_wanted() {
-    let losses: [(fn(&mut Bot), &str); 3] = [
+    type Loss = (fn(&mut Bot), &'static str);
+    let losses: [Loss; 3] = [
         (Bot::die, "connection_lost"),
         (|bot| bot.close(1011), "bot_error"),
         (|bot| bot.close(4000), "bot_error"),
