@@ -174,5 +174,6 @@ mod tests {
     fn a_series_is_summed_over_its_labels_and_no_longer_name_counts() {
         let metrics = "# TYPE a gauge\na 1\na_total 7\nb{x=\"1\"} 2\nb{x=\"2 3\"} 0.5\n";
         assert_eq!((series(metrics, "a"), series(metrics, "b"), series(metrics, "c")), (1.0, 2.5, 0.0));
+        assert_eq!(series(metrics, "b{x=\"1\"}"), 2.0);
     }
 }
