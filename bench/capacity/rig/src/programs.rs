@@ -133,7 +133,7 @@ pub fn page(port: u16, path: &str) -> Option<String> {
     head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
 }
 
-/// The value of a series without labels, or the sum over its labels.
+/// The value of a series without labels, the sum over its labels, or that of one that is named with them.
 pub fn series(metrics: &str, name: &str) -> f64 {
     let values = metrics.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
