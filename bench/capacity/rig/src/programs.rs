@@ -133,7 +133,7 @@ pub fn page(port: u16, path: &str) -> Option<String> {
     head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
 }
 
-/// The value of a series without labels, or the sum over its labels.
+/// The value of a series without labels, the sum over its labels, or that of one that is named with them.
 pub fn series(metrics: &str, name: &str) -> f64 {
     let values = metrics.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
@@ -174,5 +174,6 @@ mod tests {
     fn a_series_is_summed_over_its_labels_and_no_longer_name_counts() {
         let metrics = "# TYPE a gauge\na 1\na_total 7\nb{x=\"1\"} 2\nb{x=\"2 3\"} 0.5\n";
         assert_eq!((series(metrics, "a"), series(metrics, "b"), series(metrics, "c")), (1.0, 2.5, 0.0));
+        assert_eq!(series(metrics, "b{x=\"1\"}"), 2.0);
     }
 }

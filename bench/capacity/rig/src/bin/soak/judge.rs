@@ -11,9 +11,9 @@ use crate::sample::Sample;
 const RISE: f64 = 0.02;
 /// A stretch with fewer looks than this says nothing of growth.
 const LEAST: usize = 12;
-/// Lateness below this is none, whatever it was before, in milliseconds.
-const LATE_MS: f64 = 1.0;
-/// And the last third may be so much later than the first of the stretch.
+/// So many late blocks in a thousand packets are none, whatever it was before.
+const LATE: f64 = 1.0;
+/// And in the last third there may be so many times as many as in the first of the stretch.
 const LATER: f64 = 2.0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,16 +102,17 @@ fn growth(what: &'static str, stretch: &[Sample], of: fn(&Sample) -> f64, unit: 
     Finding::of(what, rise <= RISE * mean, text)
 }
 
-/// Mean lateness of the ticks between the first and the last of these, in milliseconds.
-fn late_ms(samples: &[Sample]) -> f64 {
+/// Late blocks in a thousand packets, between the first and the last of these.
+fn late(samples: &[Sample]) -> f64 {
     let (Some(first), Some(last)) = (samples.first(), samples.last()) else { return 0.0 };
-    (last.late_seconds - first.late_seconds) / (last.ticks - first.ticks).max(1.0) * 1000.0
+    (last.late - first.late) / (last.packets - first.packets).max(1.0) * 1000.0
 }
 
 fn lateness(stretch: &[Sample], load: &Value) -> Finding {
     let part = stretch.len() / 3;
-    let (first, last) = (late_ms(&stretch[..part]), late_ms(&stretch[stretch.len() - part..]));
-    let text = format!("media cores woke {first:.3} ms late on average, at the end {last:.3} ms");
+    let (first, last) = (late(&stretch[..part]), late(&stretch[stretch.len() - part..]));
+    let text =
+        format!("{first:.2} blocks in a thousand packets were more than 5 ms late, at the end {last:.2}");
     if part < 2 || load["own"]["kept_up"] != true {
         return Finding {
             what: "lateness",
@@ -119,7 +120,7 @@ fn lateness(stretch: &[Sample], load: &Value) -> Finding {
             text: format!("{text}; the generator was late itself, or too few looks"),
         };
     }
-    Finding::of("lateness", last <= LATE_MS || last <= LATER * first, text)
+    Finding::of("lateness", last <= LATE || last <= LATER * first, text)
 }
 
 fn returned(idle: &Sample, left: &Sample, took: f64) -> Finding {
@@ -143,8 +144,8 @@ mod tests {
             rss_kb: rss_kb(n),
             descriptors: 450.0 + (n % 5) as f64,
             tasks: 300.0,
-            ticks: n as f64 * 1000.0,
-            late_seconds: n as f64 * 0.1,
+            packets: n as f64 * 1000.0,
+            late: n as f64 * 0.1,
             ..Sample::default()
         };
         (0..count).map(sample).collect()
@@ -191,7 +192,7 @@ mod tests {
         told["wrong"] = json!("3 of 500 calls failed");
         let idle = Sample::default();
         let mut late = samples(60, |_| 1.0);
-        late.iter_mut().skip(45).enumerate().for_each(|(n, sample)| sample.late_seconds += n as f64 * 5.0);
+        late.iter_mut().skip(45).enumerate().for_each(|(n, sample)| sample.late += n as f64 * 5.0);
         let findings = findings(&idle, &late, &idle, 1.0, &told);
         assert_eq!((mark(&findings, "calls"), mark(&findings, "lateness")), (Mark::Broken, Mark::Broken));
     }

@@ -17,9 +17,9 @@ pub struct Sample {
     pub streams: f64,
     pub ports_free: f64,
     pub cpu_seconds: f64,
-    /// Ticks of the media cores so far, and all their lateness together.
-    pub ticks: f64,
-    pub late_seconds: f64,
+    /// RTP packets sent so far, and blocks of the media cores that were more than 5 ms late.
+    pub packets: f64,
+    pub late: f64,
 }
 
 impl Sample {
@@ -38,8 +38,8 @@ impl Sample {
             streams: of("streamkit_streams_active"),
             ports_free: of("streamkit_media_ports_free"),
             cpu_seconds: usage.cpu_ns as f64 / 1e9,
-            ticks: of("streamkit_media_tick_late_seconds_count"),
-            late_seconds: of("streamkit_media_tick_late_seconds_sum"),
+            packets: of("streamkit_rtp_packets_total{direction=\"out\"}"),
+            late: of("streamkit_media_tick_late_seconds_count"),
         }
     }
 
@@ -65,17 +65,16 @@ impl Sample {
     }
 
     pub fn line(&self) -> String {
-        let late_ms = self.late_seconds / self.ticks.max(1.0) * 1000.0;
         format!(
-            "RSS {:.1} MB, {} descriptors, {} threads, {} tasks, {} calls, {} streams, {} ports free, late {late_ms:.3} ms on \
-             average",
+            "RSS {:.1} MB, {} descriptors, {} threads, {} tasks, {} calls, {} streams, {} ports free, {} blocks late",
             self.rss_kb / 1024.0,
             self.descriptors,
             self.threads,
             self.tasks,
             self.calls,
             self.streams,
-            self.ports_free
+            self.ports_free,
+            self.late
         )
     }
 
@@ -84,7 +83,7 @@ impl Sample {
             "at_seconds": self.at, "rss_kb": self.rss_kb, "anonymous_kb": self.anonymous_kb,
             "descriptors": self.descriptors, "threads": self.threads, "tasks": self.tasks, "calls": self.calls,
             "streams": self.streams, "ports_free": self.ports_free, "cpu_seconds": self.cpu_seconds,
-            "ticks": self.ticks, "late_seconds": self.late_seconds,
+            "packets_out": self.packets, "blocks_late": self.late,
         })
     }
 }
