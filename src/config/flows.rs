@@ -135,7 +135,7 @@ fn order(flow: &Section<'_>, start: Option<&str>, steps: &[(String, Section<'_>)
     }
     let Some(start) = start else { return names };
     match names.iter().position(|name| name == start) {
-        Some(at) => names.swap(0, at),
+        Some(at) => names[..=at].rotate_right(1), // the others in the order of their names
         None => flow.refuse("start", format!("there is no step {start:?}"), nearest(start, &names)),
     }
     names

@@ -639,6 +639,7 @@ fn keys_cannot_be_encrypted_without_a_key() {
 const FLOW: &str = r#"
 [[trunk]]
 name = "pbx"
+peers = ["192.0.2.10"]
 accounts = ["acme1", "acme2"]
 
 [[route]]
