@@ -28,6 +28,9 @@ use crate::units::Gain;
 const EVENTS: usize = 16;
 /// Packets that wait to be taken: those of one run of an ordinary call, and room.
 const PACKETS: usize = 4;
+/// The clock is let go only after so many samples of silence: no packet that follows a word, or cuts one short, is kept
+/// waiting for it.
+const SETTLED: usize = 1600;
 /// A block later than this was late.
 const LATE: Duration = Duration::from_millis(5);
 
@@ -45,6 +48,8 @@ pub struct Graph {
     patch: Patch,
     /// The last block was more than our own silence to somebody.
     voiced: bool,
+    /// Samples of our own silence since.
+    hushed: usize,
     packets: Vec<(PortId, Outgoing)>,
     /// Packets of the above that are taken.
     taken: usize,
@@ -95,6 +100,7 @@ impl Graph {
             ports: Vec::with_capacity(4),
             patch: Patch::new(),
             voiced: false,
+            hushed: 0,
             packets: Vec::with_capacity(PACKETS),
             taken: 0,
             events: VecDeque::with_capacity(EVENTS),
@@ -387,7 +393,8 @@ impl Graph {
         for at in 0..self.ports.len() {
             self.voiced |= self.hear(now, at, n, ticked);
         }
-        if !self.voiced {
+        self.hushed = if self.voiced { 0 } else { self.hushed.saturating_add(n) };
+        if self.hushed > SETTLED {
             self.clock.relax();
         }
         for at in 0..self.ports.len() {
@@ -404,7 +411,9 @@ impl Graph {
         let Some(late) = stream.late(self.clock.due()) else { return };
         let silent = |port: &Port| !port.voiced || level::peak(&port.block) <= QUIET;
         if self.ports.iter().all(|port| silent(port)) && !self.patch.relays() {
-            self.clock.shift(late);
+            if !self.clock.shift(late) {
+                return; // the clock is given back some of its time first
+            }
             self.ports.iter_mut().filter_map(|port| port.rtp_mut()).for_each(|rtp| rtp.skip(0));
         }
     }

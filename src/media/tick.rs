@@ -118,12 +118,12 @@ impl Clock {
         samples > 0
     }
 
-    /// The next block is due so much sooner, less than a block; or, where there is no room for that, as much later as brings
-    /// it to the same place in the block behind.
-    pub fn shift(&mut self, sooner: Duration) {
-        let samples = usize::try_from(sooner.as_nanos() / SAMPLE.as_nanos()).unwrap_or(0) % self.block;
-        let ahead = self.ahead + samples;
-        self.ahead = if ahead <= self.block { ahead } else { ahead - self.block };
+    /// The next block is due so much sooner, where there is room for that. True: it is.
+    pub fn shift(&mut self, sooner: Duration) -> bool {
+        let samples = usize::try_from(sooner.as_nanos() / SAMPLE.as_nanos()).unwrap_or(usize::MAX);
+        let fits = samples > 0 && samples <= self.block.saturating_sub(self.ahead);
+        self.ahead += if fits { samples } else { 0 };
+        fits
     }
 
     /// The next block is due up to 1 ms later, until the clock is itself again.
@@ -257,8 +257,8 @@ mod tests {
         clock.tick();
         clock.relax();
         assert_eq!(clock.due(), origin + 61 * MS);
-        clock.shift(5 * MS); // there is room for one
-        assert_eq!(clock.due(), origin + 76 * MS);
+        assert!(!clock.shift(5 * MS) && clock.due() == origin + 61 * MS, "there is room for one");
+        assert!(clock.shift(MS) && clock.due() == origin + 60 * MS);
         (0..30).for_each(|_| clock.relax());
         assert_eq!(clock.due(), origin + 80 * MS);
     }
