@@ -404,9 +404,9 @@ impl Graph {
         self.align(now);
     }
 
-    /// In a silence of the bot's own the clock is moved to where its messages want it.
+    /// In a silence of the bot's own the clock is moved to where its messages want it, unless another bot speaks too.
     fn settle(&mut self) {
-        let mut streams = self.ports.iter().filter_map(|port| port.stream());
+        let mut streams = self.ports.iter().filter_map(|port| port.stream()).filter(|stream| stream.plays());
         let (Some(stream), None) = (streams.next(), streams.next()) else { return };
         let Some(late) = stream.late(self.clock.due()) else { return };
         let silent = |port: &Port| !port.voiced || level::peak(&port.block) <= QUIET;

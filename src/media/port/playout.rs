@@ -150,6 +150,11 @@ impl Playout {
         })
     }
 
+    /// Whether there is something of the bot's to be heard, now or soon.
+    pub(super) fn plays(&self) -> bool {
+        !matches!(self.state, State::Idle)
+    }
+
     /// By how much less than a block the block due at `at` could leave sooner, if that is worth it: what plays is late by
     /// that.
     pub(super) fn late(&self, at: Instant) -> Option<Duration> {

@@ -95,6 +95,11 @@ impl Stream {
         self.playout.begins()
     }
 
+    /// Whether the bot has something to say, now or soon.
+    pub(in crate::media) fn plays(&self) -> bool {
+        self.playout.plays()
+    }
+
     /// By how much the block due at `at` had better leave sooner.
     pub(in crate::media) fn late(&self, at: Instant) -> Option<Duration> {
         self.playout.late(at)
