@@ -3,7 +3,7 @@
 //! ```text
 //!   ┌─► sleep ─► the marked: caller's audio out ─► sockets that have something: bot's messages in ─► those due ─┐
 //!   └───────────────────────────────────────────────────────────────────────────────────────────────────────────┘
-//!       woken by: the media core, once, at the end of a step that left something; a command; else after 1 ms,
+//!       woken by: the media core, once, at the end of a step that left something; a command; else after 2 ms,
 //!       and when few streams are up, by their sockets themselves
 //! ```
 //!
@@ -42,8 +42,11 @@ const RETRY: Duration = Duration::from_millis(1);
 const DOOR: u32 = 0;
 /// Token of the bell.
 const BELL: u64 = u64::MAX;
-/// One step: sockets are looked at no more often while there is something to do in each.
+/// One step of the media cores, which ring once in each that left something.
 const STEP: Duration = Duration::from_millis(1);
+/// How long sockets wait for such a ring while there is something to do all the time: longer than a step, or the wait
+/// would often end just before it.
+const HOLD: Duration = Duration::from_millis(2);
 
 /// The lanes, one beside each media core. Clones are the same ones; they end when the last clone is gone and no
 /// stream is up.
@@ -139,7 +142,7 @@ struct Floor {
     served: Vec<u32>,
     /// Room for those that are marked.
     marked: Vec<u32>,
-    /// The last round that had work, and whether the one before was a step ago at most.
+    /// The last round that had work, and whether the one before was just before it.
     last: Instant,
     dense: bool,
 }
@@ -190,7 +193,7 @@ impl Floor {
                 _ => 0,
             };
             worked |= self.run_due(now);
-            self.dense = worked && now.saturating_duration_since(self.last) <= 2 * STEP;
+            self.dense = worked && now.saturating_duration_since(self.last) <= HOLD + STEP;
             if worked {
                 self.last = now;
             }
@@ -206,7 +209,7 @@ impl Floor {
         // An interrupted wait is a short one: the next round looks and waits again.
         let told = if self.dense {
             // Sockets wait for the end of the step; what the media core leaves does not.
-            let _ = self.bell.wait(events, timeout(Some(STEP)));
+            let _ = self.bell.wait(events, timeout(Some(HOLD)));
             0
         } else {
             self.sockets.wait(events, timeout(due)).unwrap_or(0)
