@@ -206,16 +206,19 @@ fn written(dir: &Path, sip: SocketAddr, http: u16, port: u16, routes: &[(&str, S
     )
 }
 
+/// What went back: each packet's timestamp and octets.
+type Kept = Arc<Mutex<Vec<(u32, Vec<u8>)>>>;
+
 /// One port of the line: what comes from the caller goes to the daemon's port of that number, and back.
 struct Pair {
     relay: JoinHandle<io::Result<()>>,
-    kept: Arc<Mutex<Vec<(u32, Vec<u8>)>>>,
+    kept: Kept,
 }
 
 impl Pair {
     async fn open(port: u16) -> io::Result<Self> {
         let (near, far) = (UdpSocket::bind((LINE, port)).await?, UdpSocket::bind((HOST, 0)).await?);
-        let kept = Arc::<Mutex<Vec<(u32, Vec<u8>)>>>::default();
+        let kept = Kept::default();
         let relay = tokio::spawn(relay(near, far, SocketAddr::new(HOST, port), kept.clone()));
         Ok(Self { relay, kept })
     }
@@ -243,12 +246,7 @@ impl Drop for Pair {
     }
 }
 
-async fn relay(
-    near: UdpSocket,
-    far: UdpSocket,
-    daemon: SocketAddr,
-    kept: Arc<Mutex<Vec<(u32, Vec<u8>)>>>,
-) -> io::Result<()> {
+async fn relay(near: UdpSocket, far: UdpSocket, daemon: SocketAddr, kept: Kept) -> io::Result<()> {
     let (mut said, mut heard) = ([0; 2048], [0; 2048]);
     let mut caller = None;
     loop {
