@@ -206,7 +206,7 @@ fn written(dir: &Path, sip: SocketAddr, http: u16, port: u16, routes: &[(&str, S
     )
 }
 
-/// Packets that were let through, each with its RTP time, in the order they came.
+/// What went back: each packet's timestamp and octets.
 type Kept = Arc<Mutex<Vec<(u32, Vec<u8>)>>>;
 
 /// One port of the line: what comes from the caller goes to the daemon's port of that number, and back.
