@@ -7,13 +7,16 @@ use std::time::Instant;
 use super::admission::StreamPermit;
 use super::breaker::Try;
 use super::opening::{Wanted, failed};
+use super::stage::{Line, Role};
 use super::{Call, Output};
 use crate::fetch::{Errand, Failure, HttpUrl};
 use crate::ids::StreamSid;
+use crate::media::{self, Spec, StreamSpec};
 use crate::route::Target;
 use crate::stream::outcome::End;
-use crate::stream::{self, BotUrl, Disposition, Egress, Outcome, Stop, StreamError, dynamic};
+use crate::stream::{self, Baton, BotUrl, Disposition, Egress, Left, Outcome, Stop, StreamError, dynamic};
 use crate::telemetry::metrics;
+use crate::units::SampleRate;
 
 /// A stream whose URL is being fetched.
 #[derive(Debug)]
@@ -40,10 +43,31 @@ impl Call {
             Err(why) => return self.unanswered(now, sid, StreamError::Fetch(why.to_owned())),
         };
         let egress = wanted.egress.clone();
+        let muted = self.mutes(&wanted.settings);
         let Some(stream) = self.stage.stream(sid) else { return };
         stream.asking = Some(Asking { wanted, permit });
+        let caller = (stream.role == Role::Bot).then(|| self.listen(muted)).flatten();
         let config = Arc::clone(&self.config.fetch);
-        self.outputs.push_back(Output::Fetch(sid, Box::new(Errand { url, egress, config })));
+        self.outputs.push_back(Output::Fetch(sid, Box::new(Errand { url, egress, config }), caller));
+    }
+
+    /// What a caller who is answered says while his bot is being asked for is kept for it: by the line that a bot before
+    /// left, or by one at the call's own rate, until the bot's is known.
+    fn listen(&mut self, muted: bool) -> Option<Baton> {
+        if !self.leg.is_answered() {
+            return None;
+        }
+        if self.stage.left.is_none() {
+            let (rate, prebuffer) = (SampleRate::Hz8000, self.config.stream.playout_prebuffer);
+            let (port, end) = media::pair(StreamSpec { rate, prebuffer });
+            let port = if muted { port.without_key_tones() } else { port };
+            let line = Line { port: self.free_port(), rate, muted, baton: Baton::default() };
+            line.baton.pass(Left { end, kept: Vec::new() });
+            self.outputs.push_back(Output::Media(media::Command::Open(line.port, Spec::Stream(port))));
+            self.stage.left = Some(line);
+            self.rewire();
+        }
+        self.stage.left.as_ref().map(|line| line.baton.clone())
     }
 
     /// What the web server is told of the call.

@@ -17,8 +17,11 @@ use crate::ids::{CallKey, CallSid, Entropy, PortId, StreamSid};
 use crate::media::{self, Engine, Lane};
 use crate::sip::{self, Incoming};
 use crate::stream::io::{Connector, Lanes, Trace};
-use crate::stream::{self, Left};
+use crate::stream::{self, Baton, Left};
 use crate::telemetry::{log, metrics};
+
+/// How often a caller is heard whose bot is being asked for: well within what his line holds.
+const LISTEN: Duration = Duration::from_millis(100);
 
 /// What calls are joined to.
 pub struct Wires {
@@ -167,6 +170,15 @@ async fn drive(wires: Arc<Wires>, lane: Lane, beginning: Beginning, line: (CallK
     }
 }
 
+/// Hears the caller for a bot that is not known yet; never ends by itself.
+async fn listen(caller: Option<Baton>) {
+    let Some(caller) = caller else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(LISTEN).await;
+        caller.hear();
+    }
+}
+
 async fn until(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due.into()).await,
@@ -203,7 +215,7 @@ impl Driver {
             }
             Output::Media(command) => self.lane.send(command).await,
             Output::Reserve(peer) => return Then::Feed(Input::Reserved(self.wires.engine.reserve(peer))),
-            Output::Fetch(sid, errand) => self.fetch(sid, *errand),
+            Output::Fetch(sid, errand, caller) => self.fetch(sid, *errand, caller),
             Output::Unfetch(sid) => self.fetches.retain(|(of, _)| *of != sid),
             Output::OpenStream(opening) => self.open(*opening),
             Output::Stream(sid, command) => self.tell_stream(sid, command),
@@ -228,7 +240,7 @@ impl Driver {
     }
 
     /// Begins a fetch; it is over when it is forgotten here.
-    fn fetch(&mut self, sid: StreamSid, errand: Errand) {
+    fn fetch(&mut self, sid: StreamSid, errand: Errand, caller: Option<Baton>) {
         let (slot, client) = (self.slot.clone(), Arc::clone(&self.wires.fetch));
         let (held, forgotten) = oneshot::channel::<()>();
         self.fetches.retain(|(_, fetch)| !fetch.is_closed());
@@ -238,6 +250,7 @@ impl Driver {
                 tokio::select! {
                     fetched = client.get(errand) => Some(fetched),
                     _ = forgotten => None,
+                    () = listen(caller) => None,
                 }
             });
             match fetch.await {

@@ -142,7 +142,7 @@ impl Call {
         let settings = self.settings(&wanted.settings, continues);
         let keys = self.keys(sid, &settings);
         // where keys are told encrypted their tones tell them to nobody either
-        let muted = wanted.settings.mute_dtmf_audio || settings.encrypt_dtmf;
+        let muted = self.mutes(&wanted.settings);
         let baton = Baton::default();
         let (end, left) = self.line(sid, (url.rate(), muted), &baton);
         let Some(stream) = self.stage.stream(sid) else { return };
@@ -192,6 +192,11 @@ impl Call {
         };
         stream.line = is_bot.then(|| Line { port: stream.id, rate, muted, baton: baton.clone() });
         (end, left)
+    }
+
+    /// Whether the tones of keys are taken out of what it hears.
+    pub(super) fn mutes(&self, wanted: &StreamSettings) -> bool {
+        wanted.mute_dtmf_audio || wanted.encrypt_dtmf || self.config.stream.encrypt_dtmf
     }
 
     /// How the caller's keys are told to it.

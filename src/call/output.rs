@@ -18,8 +18,9 @@ pub enum Output {
     Media(media::Command),
     /// An RTP port towards this peer: `Input::Reserved` follows.
     Reserve(IpAddr),
-    /// The URL of a stream is to be fetched: `Input::Fetched` follows, unless it is given up.
-    Fetch(StreamSid, Box<fetch::Errand>),
+    /// The URL of a stream is to be fetched: `Input::Fetched` follows, unless it is given up. Meanwhile the caller is
+    /// heard, if there is something to hear him by.
+    Fetch(StreamSid, Box<fetch::Errand>, Option<stream::Baton>),
     /// It is given up.
     Unfetch(StreamSid),
     /// A stream is to be opened.

@@ -7,6 +7,9 @@ use crate::audio::Resampler;
 use crate::media::StreamEnd;
 use crate::units::SampleRate;
 
+/// Most that is kept of what came before `start` (agentstream.md section 2).
+const KEPT_MS: u32 = 3000;
+
 /// What is left.
 #[derive(Debug)]
 pub struct Left {
@@ -24,6 +27,13 @@ impl Baton {
     /// Leaves it.
     pub fn pass(&self, left: Left) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
+    }
+
+    /// Takes in what was heard since, so that nothing is lost while nobody else reads: the newest 3 s are kept.
+    pub fn hear(&self) {
+        if let Some(left) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            left.hear();
+        }
     }
 
     fn take(&self) -> Option<Left> {
@@ -56,8 +66,7 @@ impl End {
 }
 
 impl Left {
-    /// What was kept, and what waits behind it, at another rate.
-    fn converted(mut self, rate: SampleRate) -> Vec<i16> {
+    fn hear(&mut self) {
         let mut piece = [0; 480];
         loop {
             match self.end.hear(&mut piece) {
@@ -65,6 +74,13 @@ impl Left {
                 heard => self.kept.extend(&piece[..heard]),
             }
         }
+        let surplus = self.kept.len().saturating_sub(self.end.rate().samples(KEPT_MS));
+        self.kept.drain(..surplus);
+    }
+
+    /// What was kept, and what waits behind it, at another rate.
+    fn converted(mut self, rate: SampleRate) -> Vec<i16> {
+        self.hear();
         let mut resampler = Resampler::new(self.end.rate(), rate);
         let mut converted = vec![0; resampler.max_output(self.kept.len()) + 1];
         let made = resampler.process(&self.kept, &mut converted);

@@ -6,16 +6,19 @@ use base64_simd::STANDARD;
 use percent_encoding::percent_decode_str;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use serde_json::{Value, json};
+use streamkit::audio::codec::G711;
 use streamkit::call::{AccountSettings, Dialect, Request};
 use streamkit::egress::{Allowed, Egress};
 use streamkit::fetch::Failure;
 use streamkit::flow::applet::{Applet, Voicebot};
-use streamkit::flow::{Reconnect, StreamSettings};
+use streamkit::flow::{AnswerMode, Reconnect, StreamSettings};
 use streamkit::stream::DtmfKey;
 use streamkit::stream::connect::Failure as NoBot;
 
+use crate::tone;
 use crate::world::bot::Door;
 use crate::world::clock::{ms, secs};
+use crate::world::ear::{companded, find};
 use crate::world::{Setup, Web, World};
 
 const WEB: &str = "https://who.example/bots";
@@ -225,7 +228,7 @@ fn a_caller_who_hangs_up_meanwhile_gives_it_up() {
 
     // after the answer, too; and an answer that crosses the BYE changes nothing
     let mut setup = named("wss://bot.example/");
-    setup.trunk.answer = streamkit::flow::AnswerMode::Immediate;
+    setup.trunk.answer = AnswerMode::Immediate;
     let mut world = World::new(setup);
     world.call();
     world.run(ms(100));
@@ -320,4 +323,29 @@ fn without_a_key_to_encrypt_with_none_is_told() {
     world.caller().hang_up();
     world.finish();
     assert_eq!(world.bot().story(), "connected start media stop:callended close:1000");
+}
+
+#[test]
+fn what_an_answered_caller_says_while_his_bot_is_asked_for_is_the_bots() {
+    for rate in ["8000", "16000", "24000"] {
+        let url = format!("wss://bot.example/talk?sample-rate={rate}");
+        let mut setup = asking(answers(WEB, 1500, &json!({ "url": url }).to_string()));
+        setup.trunk.answer = AnswerMode::Immediate;
+        let mut world = World::new(setup);
+        world.call();
+        world.run(ms(100));
+        let question = tone(440.0, 1000);
+        world.caller().mouth.say(&question);
+        world.run(secs(4));
+        world.caller().hang_up();
+        let cdr = world.finish();
+        assert_eq!(outcome(&cdr["streams"][0])[2], "caller_hangup");
+        let line = world.bot().line();
+        if rate == "8000" {
+            assert!(find(&line, &companded(G711::Mu, &question)).is_some(), "word for word");
+        }
+        let times = rate.parse::<usize>().expect("a number") / 1000;
+        let loud = line.iter().filter(|sample| sample.unsigned_abs() > 1000).count() / times;
+        assert!((850..=1000).contains(&loud), "{loud} ms of it at {rate}");
+    }
 }

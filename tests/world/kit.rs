@@ -13,6 +13,7 @@ use streamkit::fetch::Errand;
 use streamkit::ids::{CallKey, CallSid, Entropy, LegId, PortId};
 use streamkit::media::{Graph, NoPort, Reservation};
 use streamkit::sip::{self, Endpoint, Incoming, Transport};
+use streamkit::stream::Baton;
 
 use super::bot::Door;
 use super::bridge::Bridge;
@@ -36,6 +37,8 @@ pub(crate) struct Kit {
     webs: Vec<Web>,
     /// What was fetched, and when.
     pub(crate) errands: Vec<(Instant, Errand)>,
+    /// Callers who are heard while their bots are asked for.
+    listening: Vec<Baton>,
     /// Errands that were given up.
     pub(crate) given_up: usize,
     /// Where the streams that were opened may lead.
@@ -75,6 +78,7 @@ impl Kit {
             houses: setup.houses.clone(),
             webs: setup.webs.clone(),
             errands: Vec::new(),
+            listening: Vec::new(),
             given_up: 0,
             egress: Vec::new(),
             no_ports: false,
@@ -219,6 +223,7 @@ impl Kit {
 
     fn drain_calls(&mut self, post: &mut Post) -> Vec<(u32, u32)> {
         let (mut opened, mut over) = (Vec::new(), Vec::new());
+        self.listening.iter().for_each(Baton::hear);
         let keys: Vec<CallKey> = self.calls.keys().copied().collect();
         for key in keys {
             while let Some(output) = self.calls.get_mut(&key).and_then(Call::poll_output) {
@@ -227,7 +232,8 @@ impl Kit {
                     Output::Sip(command) => post.inside(Lane::Sip, Parcel::Sip(command)),
                     Output::Media(command) => post.inside(Lane::Media(key), Parcel::Media(key, command)),
                     Output::Reserve(_) => self.reserve(post.now, key),
-                    Output::Fetch(sid, errand) => {
+                    Output::Fetch(sid, errand, caller) => {
+                        self.listening.extend(caller);
                         let address = errand.url.to_string();
                         let web = self.webs.iter().find(|(url, _)| *url == address);
                         self.errands.push((post.now, *errand));
