@@ -41,6 +41,7 @@ mod verdict;
 pub mod wiring;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -62,9 +63,9 @@ use record::Record;
 use stage::Stage;
 
 use crate::flow::{Cursor, Fact};
-use crate::ids::{CallKey, CallSid, Entropy, PortId};
+use crate::ids::{CallKey, CallSid, Entropy, PortId, TrunkId};
 use crate::media::Link;
-use crate::sip::Incoming;
+use crate::sip::{self, Incoming};
 
 /// One call.
 #[derive(Debug)]
@@ -91,9 +92,29 @@ pub struct Call {
     ending: Option<Ending>,
     record: Record,
     outputs: VecDeque<Output>,
-    incoming: Box<Incoming>,
+    origin: Origin,
     /// Held as long as the call.
     _permit: CallPermit,
+}
+
+/// What is kept of the INVITE; the rest of it is in the record, and given back.
+#[derive(Debug)]
+struct Origin {
+    trunk: TrunkId,
+    transport: sip::Transport,
+    remote: SocketAddr,
+    reliable: bool,
+    /// Its body and what kind it is of, until they are answered.
+    body: Vec<u8>,
+    kind: String,
+}
+
+impl Origin {
+    fn of(incoming: Incoming) -> Self {
+        let Incoming { trunk, transport, remote, reliable, invite, .. } = incoming;
+        let kind = invite.header("Content-Type").map(Into::into).unwrap_or_default();
+        Self { trunk, transport, remote, reliable, body: invite.body().to_vec(), kind }
+    }
 }
 
 /// When something is due.
@@ -158,7 +179,7 @@ impl Call {
             admission,
             entropy,
             record,
-            incoming,
+            origin: Origin::of(*incoming),
         };
         call.reserve();
         call
@@ -195,7 +216,7 @@ impl Call {
     }
 
     fn trunk(&self) -> &Trunk {
-        &self.config.trunks[usize::from(self.incoming.trunk.0)] // `intake::judge` found it there
+        &self.config.trunks[usize::from(self.origin.trunk.0)] // `intake::judge` found it there
     }
 
     fn timeout(&mut self, now: Instant) {

@@ -125,7 +125,7 @@ impl Call {
     /// What was agreed takes effect at once.
     fn agreed(&mut self, agreed: &sdp::Agreed) {
         let spec = offer::spec(self.trunk(), &self.leg, agreed);
-        let transport = self.incoming.transport;
+        let transport = self.origin.transport;
         if spec.srtp.is_some() && transport != sip::Transport::Tls && !self.leg.open {
             tracing::warn!(call = %self.sid, transport = transport.as_str(), "keys of SRTP were told in clear");
         }

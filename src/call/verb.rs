@@ -54,14 +54,10 @@ impl Call {
 
     /// Asks for a socket that the caller's media can reach.
     pub(super) fn reserve(&mut self) {
-        let (body, kind) = (self.incoming.invite.body(), self.incoming.invite.header("Content-Type"));
-        let media = sdp::media_addresses(
-            body,
-            kind.as_deref().unwrap_or_default(),
-            offer::encryption(self.trunk(), self.incoming.transport),
-        )
-        .unwrap_or_default();
-        let towards = media.into_iter().find(|ip| !ip.is_unspecified()).unwrap_or(self.incoming.remote.ip());
+        let encryption = offer::encryption(self.trunk(), self.origin.transport);
+        let media =
+            sdp::media_addresses(&self.origin.body, &self.origin.kind, encryption).unwrap_or_default();
+        let towards = media.into_iter().find(|ip| !ip.is_unspecified()).unwrap_or(self.origin.remote.ip());
         self.outputs.push_back(Output::Reserve(towards));
     }
 
@@ -71,21 +67,19 @@ impl Call {
             return;
         }
         let local = offer::written(&self.config.advertise, reservation.local());
-        let wish = offer::wish(self.trunk(), self.incoming.transport, local);
+        let wish = offer::wish(self.trunk(), self.origin.transport, local);
         self.leg.wish = Some(wish);
         self.leg.reservation = Some(reservation);
         let Some(wish) = self.wish() else { return };
-        let (body, kind) =
-            (self.incoming.invite.body().to_vec(), self.incoming.invite.header("Content-Type"));
+        let (body, kind) = (std::mem::take(&mut self.origin.body), std::mem::take(&mut self.origin.kind));
         if body.is_empty() {
             self.leg.sdp = sdp::offer(&mut self.leg.session, &wish);
             self.leg.offered = true;
         } else {
-            let answered =
-                match sdp::answer(&body, kind.as_deref().unwrap_or_default(), &wish, &self.leg.session) {
-                    Ok(answered) => answered,
-                    Err(refused) => return self.deny(now, &Denied::Sdp(refused)),
-                };
+            let answered = match sdp::answer(&body, &kind, &wish, &self.leg.session) {
+                Ok(answered) => answered,
+                Err(refused) => return self.deny(now, &Denied::Sdp(refused)),
+            };
             self.leg.agree(offer::spec(self.trunk(), &self.leg, &answered.media), answered.media.held);
             self.leg.sdp = self.leg.session.render(&answered.sdp);
         }
@@ -98,7 +92,7 @@ impl Call {
         let (status, body) = match ring {
             Ring::Nothing => return,
             // an unreliable 183 may not hold our offer (RFC 3262): with a late offer there is nothing to hear yet
-            Ring::EarlyMedia if !self.leg.offered || self.incoming.reliable => {
+            Ring::EarlyMedia if !self.leg.offered || self.origin.reliable => {
                 (183, Some(Body::sdp(self.leg.sdp.clone())))
             }
             Ring::EarlyMedia | Ring::Ringing => (180, None),

@@ -124,9 +124,22 @@ pub type Leave<A> = Box<dyn FnOnce(A, Vec<i16>) + Send>;
 /// When the stream failed in its lane, by a fault of ours (reliability R-2).
 pub async fn run<A: Audio + 'static>(
     open: Open<A>,
-    mut commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<Command>,
     events: impl Fn(Event) + Send + 'static,
 ) {
+    // on the heap, so that what it takes to reach the bot is given back once the stream has its seat
+    let Some(leaves) = Box::pin(begin(open, commands, events)).await else { return };
+    if leaves.await.is_err() {
+        std::panic::resume_unwind(Box::new("a stream failed in its lane")); // told where it happened
+    }
+}
+
+/// Up to its seat in the lane; what is given resolves when it leaves that. Nothing: its audio went to another stream.
+async fn begin<A: Audio + 'static>(
+    open: Open<A>,
+    mut commands: mpsc::Receiver<Command>,
+    events: impl Fn(Event) + Send + 'static,
+) -> Option<oneshot::Receiver<()>> {
     let Open { config, url, start, settings, keys, end, connector, lane, egress, trace, kept, leave } = open;
     let session = Session::new(Arc::clone(&config), start, &url, &settings, clock()).telling(keys);
     let mut stream = Stream { session, end };
@@ -139,7 +152,8 @@ pub async fn run<A: Audio + 'static>(
     let upgraded = match (reached, leave) {
         (Reached::Not(kept), Some(leave)) => {
             leave(end, kept);
-            return tell(&mut session, &events);
+            tell(&mut session, &events);
+            return None;
         }
         (Reached::Not(_) | Reached::GivenUp, _) => None,
         (Reached::Up(upgraded), _) => Some(upgraded),
@@ -155,10 +169,7 @@ pub async fn run<A: Audio + 'static>(
     let (over, leaves) = oneshot::channel();
     let (end, events) = (Box::new(end), Box::new(events));
     lane.seat(Guest { session, end, events, commands, wire, trace, over }).await;
-    drop(lane);
-    if leaves.await.is_err() {
-        std::panic::resume_unwind(Box::new("a stream failed in its lane")); // told where it happened
-    }
+    Some(leaves)
 }
 
 /// The time, which a test may hold.
