@@ -69,11 +69,13 @@ fn calls_of_drawn_length_come_and_go_over_tcp() {
     alone(async {
         let echo = Echo::start().await.expect("a bot");
         let node = node(&echo).await;
-        let args = ["--calls", "5", "--rate", "20", "--seconds", "4", "--each", "0.5-1"];
+        let args = ["--calls", "5", "--rate", "20", "--seconds", "6", "--each", "0.5-1"];
         let (output, told) = load(&node, "01512340321", Transport::Tcp, &args).await;
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-        let placed = told["placed"].as_u64().expect("a number");
-        assert!(placed > 10 && told["answered"] == placed && told["most_at_once"] == 5, "{told:#}");
+        let [placed, answered, unanswered, most] = ["placed", "answered", "not_answered_yet", "most_at_once"]
+            .map(|name| told[name].as_u64().expect("a number"));
+        assert!(placed > 5 && most <= 5, "those that end are replaced, and there are never more: {told:#}");
+        assert_eq!(placed, answered + unanswered, "{told:#}");
         assert_eq!(node.cdrs(placed as usize).await.len() as u64, placed);
         node.stop().await;
     });

@@ -38,6 +38,8 @@ pub struct Tally {
     pub failed: BTreeMap<String, u64>,
     /// Up, and ended by the other side or the network, by cause.
     pub early: BTreeMap<String, u64>,
+    /// Not answered yet when the run ended.
+    pub given_up: u64,
     /// No answer to the BYE.
     pub hanging: u64,
 }
@@ -166,7 +168,10 @@ impl<'a> Desk<'a> {
     async fn leave(&mut self, leg: LegId) {
         let Some(call) = self.calls.get_mut(&leg).filter(|call| !call.leaving) else { return };
         call.leaving = true;
-        self.up -= u64::from(std::mem::take(&mut call.up));
+        let was_up = std::mem::take(&mut call.up);
+        self.up -= u64::from(was_up);
+        // One whose answer was of no use is counted already.
+        self.tally.given_up += u64::from(!was_up && call.pair.is_some());
         self.pacer.order(Order::Close(leg.0));
         let reason = Some("Q.850;cause=16".to_owned());
         self.command(Command::Hangup { leg, reason }).await;
@@ -246,7 +251,7 @@ impl<'a> Desk<'a> {
         let Some(call) = self.calls.get_mut(&leg).filter(|call| !call.leaving) else { return };
         let body = body.unwrap_or_else(|| Body::sdp(""));
         let agreed = sdp::accept(&body.bytes, &body.content_type, &mut call.session);
-        let (Ok(agreed), Some(pair)) = (agreed, call.pair.take()) else {
+        let (Some(pair), Ok(agreed)) = (call.pair.take(), agreed) else {
             self.count_failed("an answer without usable audio".to_owned());
             return self.leave(leg).await;
         };

@@ -145,6 +145,9 @@ impl Report {
         for (what, counted) in [("failed", &tally.failed), ("early", &tally.early)] {
             counted.iter().for_each(|(cause, count)| line(what, format!("{count} x {cause}")));
         }
+        if tally.given_up > 0 {
+            line("", format!("{} were not answered yet at the end", tally.given_up));
+        }
         line("set-up", format!("INVITE to 200 {}", spread(&taken.setup)));
         line(
             "hang-up",
@@ -190,7 +193,7 @@ impl Report {
         json!({
             "target": self.target, "calls": self.calls, "rate": self.rate, "seconds": self.took.as_secs_f64(),
             "placed": tally.placed, "answered": tally.answered, "most_at_once": tally.most,
-            "failed": tally.failed, "ended_early": tally.early, "no_answer_to_bye": tally.hanging,
+            "failed": tally.failed, "ended_early": tally.early, "not_answered_yet": tally.given_up, "no_answer_to_bye": tally.hanging,
             "setup_ms": spread_json(&taken.setup), "bye_ms": spread_json(&taken.goodbye),
             "requests_repeated": taken.repeated,
             "sent": sums.sent, "heard": sums.heard.packets, "unheard_calls": sums.unheard,
