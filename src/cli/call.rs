@@ -5,7 +5,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -146,13 +146,17 @@ pub(super) fn transport(text: &str) -> Result<Transport, String> {
     }
 }
 
-/// Places the call. Exit code 0 if it was answered and audio came back, 1 if not, 2 for what cannot be asked.
-pub fn run(args: Args) -> ExitCode {
-    let said = match &args.play {
+/// What the caller says: a file's audio, or a sentence of ours.
+pub(super) fn said(play: Option<&Path>) -> Result<Sound, String> {
+    match play {
         Some(path) => Sound::read(path).map_err(|error| error.to_string()),
         None => Ok(Speech::Caller.sound()),
-    };
-    let said = match said {
+    }
+}
+
+/// Places the call. Exit code 0 if it was answered and audio came back, 1 if not, 2 for what cannot be asked.
+pub fn run(args: Args) -> ExitCode {
+    let said = match said(args.play.as_deref()) {
         Ok(said) => said,
         Err(why) => return fail(2, &why),
     };

@@ -11,12 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::call::{AUTH, auth, header, transport};
+use super::call::{AUTH, auth, header, said, transport};
 use super::reach::{self, Trusted};
 use super::serve::raise_descriptors;
 use crate::lab::load::{Config, Report, run as place};
 use crate::lab::sound::Sound;
-use crate::lab::speech::Speech;
 use crate::sip::message::Uri;
 use crate::sip::{Credentials, Transport};
 
@@ -112,11 +111,7 @@ pub fn run(args: Args) -> ExitCode {
             Err(why) => return fail(2, &format!("{AUTH} {why}")),
         }
     }
-    let said = match &args.play {
-        Some(path) => Sound::read(path).map_err(|error| error.to_string()),
-        None => Ok(Speech::Caller.sound()),
-    };
-    let said = match said {
+    let said = match said(args.play.as_deref()) {
         Ok(said) => said,
         Err(why) => return fail(2, &why),
     };

@@ -1,6 +1,8 @@
 //! Asks name servers: both families at once, within a deadline of its own, and remembers by TTL (reliability R-74).
 #![allow(clippy::disallowed_methods)] // a shell
 
+mod carrier;
+
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,6 +10,8 @@ use std::time::{Duration, Instant};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, ResolverOpts};
 use tokio::time::timeout;
+
+pub use carrier::Carrier;
 
 use super::Unknown;
 use super::remembered::Remembered;

@@ -259,25 +259,12 @@ pub const FETCH_CAUSES: &[&str] = &[
 ];
 
 /// The same, and that something was.
-const FETCH_RESULTS: &[&str] = &[
-    "ok",
-    "dns",
-    "forbidden",
-    "refused",
-    "dial",
-    "timeout",
-    "tls",
-    "tls_expired",
-    "tls_name",
-    "tls_issuer",
-    "http",
-    "header_too_large",
-    "body_too_large",
-    "status",
-    "redirects",
-    "redirect",
-    "internal",
-];
+const FETCH_RESULTS: &[&str] = &{
+    let mut results = ["ok"; FETCH_CAUSES.len() + 1];
+    let (_, causes) = results.split_at_mut(1);
+    causes.copy_from_slice(FETCH_CAUSES);
+    results
+};
 
 /// What was wrong with the answer to a dynamic URL (agentstream.md section 3.3); with `sample_rate` it is taken all the same.
 pub const ANSWER_CAUSES: &[&str] = &["not_json", "no_url", "bad_url", "over_limit", "sample_rate"];

@@ -19,10 +19,10 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::time::{sleep_until, timeout_at};
 
-use self::dial::{Carrier, Dial};
+use self::dial::Dial;
 use super::course::{Course, Next};
 use super::{Errand, Failure, HttpUrl, MAX_BODY, MAX_HEADER, Reply};
-use crate::egress::io::Names;
+use crate::egress::io::{Carrier, Names};
 use crate::telemetry::metrics;
 use crate::tls::{self, OutwardError};
 

@@ -14,9 +14,9 @@ use tokio::time::{sleep, sleep_until, timeout_at};
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::carrier::Carrier;
 use super::tls::Connector;
 use super::{clock, words};
+use crate::egress::io::Carrier;
 use crate::stream::connect::{Attempts, Deadlines, Failure};
 use crate::stream::upgrade::{self, Answer};
 use crate::stream::{BotUrl, Config, Egress};

@@ -9,7 +9,6 @@
 #![allow(clippy::disallowed_methods)] // a shell: the only clock of this folder is `clock`
 
 mod acks;
-mod carrier;
 mod dial;
 mod lane;
 mod seat;

@@ -1,4 +1,4 @@
-//! What carries the octets to and from a bot while it is being reached: TCP, plain or in TLS.
+//! What carries the octets to and from a web server, or a bot while it is being reached: TCP, plain or in TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -11,14 +11,19 @@ use tokio_rustls::client::TlsStream;
 
 /// A connection in the hands of its runtime.
 #[derive(Debug)]
-pub(super) enum Carrier {
+pub enum Carrier {
+    /// TCP alone.
     Plain(TcpStream),
+    /// TLS over it.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Carrier {
     /// The connection out of its runtime's hands; neither part waits.
-    pub(super) fn into_parts(self) -> io::Result<(std::net::TcpStream, Option<Box<ClientConnection>>)> {
+    ///
+    /// # Errors
+    /// When the system does not give the socket up.
+    pub fn into_parts(self) -> io::Result<(std::net::TcpStream, Option<Box<ClientConnection>>)> {
         match self {
             Self::Plain(tcp) => Ok((tcp.into_std()?, None)),
             Self::Tls(tls) => {
