@@ -101,6 +101,7 @@ pub(super) struct Line {
     sender: Sender,
     place: usize,
     guard: Option<Guard>,
+    pub(super) opened: Instant,
     pub(super) ear: Ear,
     pub(super) skipped: u64,
     pub(super) unauthentic: u64,
@@ -110,7 +111,8 @@ impl Line {
     pub(super) fn new(pair: Pair, agreed: Agreed, sender: Sender, place: usize, now: Instant) -> Self {
         let guard = agreed.crypto.as_ref().map(|crypto| Guard::after(None, now, crypto));
         let to = agreed.target();
-        Self { pair, agreed, to, sender, place, guard, ear: Ear::default(), skipped: 0, unauthentic: 0 }
+        let (ear, skipped, unauthentic) = (Ear::default(), 0, 0);
+        Self { pair, agreed, to, sender, place, guard, opened: now, ear, skipped, unauthentic }
     }
 
     /// What a new description says.

@@ -163,7 +163,8 @@ impl Wheel {
 
     fn close(&mut self, mut line: Line) {
         line.listen(&mut self.desk);
-        self.sums.add(line.ear.heard(), line.sent(), line.skipped, line.unauthentic);
+        let lasted = self.desk.now.saturating_duration_since(line.opened);
+        self.sums.add(lasted, line.ear.heard(), line.sent(), line.skipped, line.unauthentic);
     }
 
     fn finish(mut self) -> Sums {

@@ -15,6 +15,9 @@ use super::times::Taken;
 /// A generator whose packets left later than this, 99 of 100, tells of itself and not of the other side.
 pub const KEPT_UP_MS: f64 = 5.0;
 
+/// A call that was over sooner may have been over before the first word came.
+const HEARD_BY: Duration = Duration::from_millis(500);
+
 /// The audio of all calls together.
 #[derive(Clone, Debug, Default)]
 pub struct Sums {
@@ -26,7 +29,7 @@ pub struct Sums {
     pub unauthentic: u64,
     /// Calls that were up.
     pub calls: u64,
-    /// Of them, those that heard nothing.
+    /// Of them, those that heard nothing in half a second or more.
     pub unheard: u64,
     /// What came; jitter is the mean of the calls, the gap the longest of all.
     pub heard: Heard,
@@ -39,13 +42,13 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// One more call.
-    pub(super) fn add(&mut self, heard: Heard, sent: u64, skipped: u64, unauthentic: u64) {
+    /// One more call, and for how long it was up.
+    pub(super) fn add(&mut self, lasted: Duration, heard: Heard, sent: u64, skipped: u64, unauthentic: u64) {
         self.sent += sent;
         self.skipped += skipped;
         self.unauthentic += unauthentic;
         self.calls += 1;
-        self.unheard += u64::from(heard.packets == 0);
+        self.unheard += u64::from(heard.packets == 0 && lasted >= HEARD_BY);
         let sum = &mut self.heard;
         sum.packets += heard.packets;
         sum.lost += heard.lost;
@@ -235,7 +238,7 @@ pub(crate) mod tests {
         for n in 0..calls {
             let jitter_ms = 1.0 + f64::from(n % 2);
             let heard = Heard { packets: 500, jitter_ms, longest_gap_ms: 25.0, ..Heard::default() };
-            sums.add(heard, 500, 0, 0);
+            sums.add(Duration::from_secs(10), heard, 500, 0, 0);
         }
         let tally =
             Tally { placed: calls.into(), answered: calls.into(), most: calls.into(), ..Tally::default() };
@@ -246,13 +249,15 @@ pub(crate) mod tests {
     #[test]
     fn all_calls_are_summed() {
         let mut report = report(10);
-        report.sums.add(Heard { lost: 5, ..Heard::default() }, 0, 0, 0);
+        report.sums.add(HEARD_BY, Heard { lost: 5, ..Heard::default() }, 0, 0, 0);
         assert_eq!((report.sums.heard.packets, report.sums.unheard), (5000, 1));
         assert!((report.sums.lost_percent() - 0.0999).abs() < 1e-3);
         assert!(
             (report.sums.heard.jitter_ms - 15.0 / 11.0).abs() < 1e-9 && report.sums.worst_jitter_ms == 2.0
         );
         assert_eq!(report.wrong().as_deref(), Some("1 of 11 calls heard nothing"));
+        report.sums.add(HEARD_BY / 2, Heard::default(), 7, 0, 0);
+        assert_eq!((report.sums.calls, report.sums.unheard), (12, 1), "too short to be told");
     }
 
     #[test]
