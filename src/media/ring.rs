@@ -99,6 +99,9 @@ struct Shared {
     knock: OnceLock<Knock>,
     /// An order was given back: room is worth telling.
     refused: AtomicBool,
+    /// Where the core is told of audio while it plays none.
+    hail: OnceLock<Knock>,
+    silent: AtomicBool,
 }
 
 /// The two ends of a stream's rings.
@@ -112,6 +115,8 @@ pub(super) fn rings(spec: StreamSpec) -> (CoreEnd, StreamEnd) {
         bell: Bell::new(),
         knock: OnceLock::new(),
         refused: AtomicBool::new(false),
+        hail: OnceLock::new(),
+        silent: AtomicBool::new(true),
     });
     let notify = Arc::new(Notify::new());
     let core = CoreEnd {
@@ -229,6 +234,9 @@ impl StreamEnd {
         match self.orders.push((order, at)) {
             Ok(()) => {
                 self.away += usize::from(audio);
+                if audio && self.shared.silent.load(Ordering::Relaxed) {
+                    self.shared.hail.get().into_iter().for_each(Knock::mark);
+                }
                 self.finished |= finish;
                 Ok(())
             }
@@ -336,6 +344,17 @@ impl CoreEnd {
     pub(super) fn spend(&mut self, buffer: Vec<i16>) {
         let sent = self.spent.push(buffer);
         debug_assert!(sent.is_ok(), "more buffers with the core than the ring home holds");
+    }
+
+    /// Where audio is marked that comes while none plays: a core that is awake finds it in its next step, one that
+    /// sleeps when it wakes.
+    pub(super) fn hailed_by(&mut self, hail: Knock) {
+        let _ = self.shared.hail.set(hail); // a port stays on its core
+    }
+
+    /// Whether nothing plays.
+    pub(super) fn set_silent(&self, silent: bool) {
+        self.shared.silent.store(silent, Ordering::Relaxed);
     }
 
     /// So many samples have left the playout.

@@ -207,6 +207,7 @@ impl Playout {
             any = true;
         }
         end.set_taken(self.taken + self.refused);
+        end.set_silent(!matches!(self.state, State::Playing));
         any
     }
 
