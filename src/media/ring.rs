@@ -225,7 +225,7 @@ impl StreamEnd {
         let room = match order {
             Play::Audio(_) => self.orders.slots() > KEPT_FREE && self.away < SPENT,
             Play::Mark(_) | Play::Marks { .. } => self.orders.slots() > KEPT_FREE,
-            Play::Clear { .. } | Play::Finish { .. } => true,
+            Play::Clear { .. } | Play::MarksAndClear { .. } | Play::Finish { .. } => true,
         };
         if !room {
             return Err(order);
@@ -315,7 +315,7 @@ impl CoreEnd {
         let waiting = self.orders.slots();
         let Ok(chunk) = self.orders.read_chunk(waiting) else { return 0 };
         let (head, tail) = chunk.as_slices();
-        let clear = |order: &Stamped| matches!(order.0, Play::Clear { .. });
+        let clear = |order: &Stamped| matches!(order.0, Play::Clear { .. } | Play::MarksAndClear { .. });
         match tail.iter().rposition(clear) {
             Some(at) => head.len() + at + 1,
             None => head.iter().rposition(clear).map_or(0, |at| at + 1),
@@ -391,6 +391,8 @@ mod tests {
         assert!(matches!(end.play(Play::Mark(1)), Err(Play::Mark(1))));
         assert!(end.play(Play::Clear { asked: None }).is_ok());
         assert_eq!(core.until_clear(), ORDERS - KEPT_FREE + 1);
+        assert!(end.play(Play::MarksAndClear { first: 1, last: 2, asked: None }).is_ok());
+        assert_eq!(core.until_clear(), ORDERS - KEPT_FREE + 2);
         while core.order().is_some() {}
         assert!(end.play(Play::Mark(1)).is_ok());
         assert_eq!(core.until_clear(), 0);
