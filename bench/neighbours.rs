@@ -160,7 +160,7 @@ fn engine() -> Engine {
         dscp: 46,
         jitter_max: Duration::from_millis(200),
     };
-    Engine::start(config, |_, _| {}).expect("the engine starts")
+    Engine::start(config, Vec::new(), |_, _| {}).expect("the engine starts")
 }
 
 /// Distances from 20 ms of the frames of these sockets, after a second to settle; and how many were silent, which

@@ -282,7 +282,7 @@ impl Driver {
             egress,
             keys,
             connector: self.wires.connector.clone(),
-            lane: self.wires.lanes.beside(self.lane.number()),
+            lane: self.wires.lanes.on(self.lane.number()),
             trace: self.wires.trace.clone(),
             url,
             start,

@@ -3,8 +3,8 @@
 //! ```text
 //!  call ── Command ──► courier ──ring──► worker (one thread a core) ──ring──► courier ── Event ──► call
 //!                                         │  sockets in → graphs → sockets out, on a grid of 1 ms
-//!                                         └─ a pair of rings for every bot's stream (`StreamEnd`), and one
-//!                                            doorbell a step for those whose streams have something (`Ready`)
+//!                                         └─ a pair of rings for every bot's stream (`StreamEnd`), whose socket is
+//!                                            served before and behind the graphs (`Streams`)
 //! ```
 //!
 //! A worker owns the sockets, ports and links of its calls. Ports are passive; links say who hears whom;
@@ -37,6 +37,7 @@ pub use port::stream::{StreamPort, pair};
 pub use ready::{Knock, Ready};
 pub use reserve::{NoPort, Reservation};
 pub use ring::{StreamEnd, Wake};
+pub use worker::Streams;
 
 pub use crate::audio::G711;
 pub use crate::rtp::latch::{Latch, LatchMode};

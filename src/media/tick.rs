@@ -12,7 +12,9 @@
 use std::time::{Duration, Instant};
 
 /// One step of the grid.
-pub const STEP: Duration = Duration::from_millis(1);
+pub const STEP: Duration = Duration::from_micros(250);
+/// What is due waits for a step so many apart, so that the blocks of many calls are run together.
+const TOGETHER: u64 = 4;
 /// Time of one sample of a graph, which runs at 8000 Hz.
 const SAMPLE: Duration = Duration::from_micros(125);
 
@@ -67,16 +69,17 @@ impl Grid {
 
     /// The first step's start that is not before `at`.
     fn up(&self, at: Instant) -> Instant {
-        let step = self.step(at);
-        if self.start(step) >= at { self.start(step) } else { self.start(step + 1) }
+        let step = self.step(at).next_multiple_of(TOGETHER);
+        if self.start(step) >= at { self.start(step) } else { self.start(step + TOGETHER) }
     }
 
     fn step(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.origin).as_millis()).unwrap_or(u64::MAX)
+        let steps = at.saturating_duration_since(self.origin).as_micros() / STEP.as_micros();
+        u64::try_from(steps).unwrap_or(u64::MAX)
     }
 
     fn start(&self, step: u64) -> Instant {
-        self.origin + Duration::from_millis(step)
+        self.origin + Duration::from_micros(step * STEP.as_micros() as u64)
     }
 }
 

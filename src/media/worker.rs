@@ -1,16 +1,19 @@
 //! The loop of one core.
 //!
 //! ```text
-//!   ┌─► sleep by the grid ─► commands ─► sockets that have something ─► graphs with input or due ─► packets out ─┐
-//!   └──────────────── one wake-up of the courier, if anything was left for it ◄── events, wakes, spent things ◄──┘
+//!   ┌─► sleep by the grid ─► bots' messages in ─► commands ─► sockets that have something ─► graphs with input or due ─┐
+//!   └──── one wake-up of the courier, if anything was left for it ◄── callers' audio to the bots ◄── packets out ◄─────┘
 //! ```
 //!
+//! One wake-up serves both sides of all calls: what bots sent is taken before the graphs that play it run, and what
+//! callers said is on its way to the bots in the step it came (`Streams`).
 //! Opening and closing a port may allocate; a packet does not. Nothing is freed here that the courier can free.
 #![allow(clippy::disallowed_methods)] // one of the engine's threads: it reads the clock for its graphs
 
 use std::collections::HashMap;
 use std::io;
 use std::net::UdpSocket;
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -23,7 +26,7 @@ use super::counts::{Published, Tally};
 use super::graph::{Graph, Spent};
 use super::ready::Ready;
 use super::ring::Wake;
-use super::socket::{Inbox, Poll, send};
+use super::socket::{Inbox, Poll, send, wait};
 use super::tick::{Grid, Pause};
 use super::{Command, Event, PortId, Reservation, Spec, WallClock};
 use crate::ids::{CallKey, Entropy};
@@ -55,6 +58,24 @@ pub(super) enum Left {
     Stopped,
 }
 
+/// The streams of a core's calls, carried by its thread. None of these waits.
+pub trait Streams: Send {
+    /// Takes what bots sent, for a bounded time; true: there was something.
+    fn take_in(&mut self, now: Instant) -> bool;
+    /// Sends what the graphs left for bots, and does what is due; true: there was something.
+    fn put_out(&mut self, now: Instant) -> bool;
+    /// When something is due, if nothing comes before.
+    fn due(&self) -> Option<Instant>;
+    /// Readable when a bot sent something or a stream is called for.
+    fn fd(&self) -> BorrowedFd<'_>;
+    /// To be called before waiting for `fd`. False: there is something to do.
+    fn may_sleep(&self) -> bool;
+    /// To be called after that.
+    fn awake(&self);
+    /// None is up, and none will come.
+    fn is_over(&self) -> bool;
+}
+
 /// A bell, and the descriptor that is written when it rings.
 #[derive(Clone, Debug)]
 pub(super) struct Doorbell {
@@ -80,6 +101,7 @@ pub(super) struct Worker {
     /// Heard by the courier.
     pub(super) outbound: Doorbell,
     pub(super) poll: Poll,
+    pub(super) streams: Option<Box<dyn Streams>>,
     pub(super) published: Arc<Published>,
     pub(super) wait: Duration,
     pub(super) chance: Entropy,
@@ -179,7 +201,9 @@ impl Worker {
         loop {
             self.pass_time(&grid, core.due);
             let now = Instant::now();
-            let worked = core.step(&mut self, now);
+            let mut worked = self.streams.as_mut().is_some_and(|streams| streams.take_in(now));
+            worked |= core.step(&mut self, now);
+            worked |= self.streams.as_mut().is_some_and(|streams| streams.put_out(now));
             grid.ran(now, worked);
             let busy = Instant::now().saturating_duration_since(now);
             core.tally.busy_ns += busy.as_nanos() as u64;
@@ -190,21 +214,46 @@ impl Worker {
             }
             let over = core.stopping && core.calls.iter().all(Option::is_none);
             if self.commands.is_abandoned() || over && self.left.put(Left::Stopped) {
-                return self.outbound.ring();
+                self.outbound.ring();
+                break;
             }
+        }
+        self.see_out();
+    }
+
+    /// The engine has stopped; streams that are up are carried to their ends.
+    fn see_out(mut self) {
+        let Some(streams) = &mut self.streams else { return };
+        while !streams.is_over() {
+            let now = Instant::now();
+            if streams.may_sleep() {
+                let due = streams.due().map(|due| due.saturating_duration_since(now));
+                wait(&[streams.fd()], due);
+            }
+            streams.awake();
+            let now = Instant::now();
+            streams.take_in(now);
+            streams.put_out(now);
         }
     }
 
     fn pass_time(&self, grid: &Grid, due: Option<Instant>) {
-        let now = Instant::now();
+        let (now, streams) = (Instant::now(), self.streams.as_deref());
+        let due = [due, streams.and_then(Streams::due)].into_iter().flatten().min();
         match grid.pause(now, due) {
             Pause::Sleep(until) => std::thread::sleep(until.saturating_duration_since(now)),
             Pause::Wait(until) => {
                 self.inbound.bell.arm();
-                if self.commands.is_empty() && !self.commands.is_abandoned() {
-                    self.poll.wait(until.map(|until| until.saturating_duration_since(now)));
+                let asleep = streams.is_none_or(Streams::may_sleep);
+                if asleep && self.commands.is_empty() && !self.commands.is_abandoned() {
+                    let at_most = until.map(|until| until.saturating_duration_since(now));
+                    match streams {
+                        Some(streams) => wait(&[self.poll.fd(), streams.fd()], at_most),
+                        None => wait(&[self.poll.fd()], at_most),
+                    }
                 }
                 self.inbound.bell.disarm();
+                streams.into_iter().for_each(Streams::awake);
                 let now = Instant::now();
                 if let Some(until) = grid.hold(now) {
                     std::thread::sleep(until.saturating_duration_since(now));
