@@ -1,9 +1,11 @@
 //! The tasks that drive calls: `Desk` takes what signalling and the engine tell and begins calls, `drive` runs one.
 #![allow(clippy::disallowed_methods)] // a shell: it reads the clock for the cores it drives
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
@@ -117,20 +119,19 @@ impl Desk {
 async fn attend(wires: Arc<Wires>, beginning: Beginning, line: Line, mailbox: Mailbox) {
     let lane = wires.engine.place();
     let trunk = beginning.config.trunks[usize::from(beginning.incoming.trunk.0)].name.clone();
-    let call =
-        tokio::spawn(drive(wires.clone(), lane.clone(), beginning, (line.key, line.slot.clone()), mailbox));
-    let Err(fault) = call.await else { return };
-    if fault.is_panic() {
-        tracing::error!(trunk = %trunk, cause = "internal", "a call failed and was ended");
-        metrics::call_panicked();
-        let reason = Some("Q.850;cause=41".to_owned());
-        let refusal = super::refusal::Denied::Internal.refusal();
-        // whichever of the two fits the leg's state takes effect
-        let _ = wires.sip.send(sip::Command::Reject { leg: line.leg, refusal }).await;
-        let _ = wires.sip.send(sip::Command::Hangup { leg: line.leg, reason }).await;
-        for index in 0..=u8::MAX {
-            lane.send(media::Command::Close(PortId { call: line.key, index })).await;
-        }
+    let call = drive(wires.clone(), lane.clone(), beginning, (line.key, line.slot.clone()), mailbox);
+    if AssertUnwindSafe(call).catch_unwind().await.is_ok() {
+        return;
+    }
+    tracing::error!(trunk = %trunk, cause = "internal", "a call failed and was ended");
+    metrics::call_panicked();
+    let reason = Some("Q.850;cause=41".to_owned());
+    let refusal = super::refusal::Denied::Internal.refusal();
+    // whichever of the two fits the leg's state takes effect
+    let _ = wires.sip.send(sip::Command::Reject { leg: line.leg, refusal }).await;
+    let _ = wires.sip.send(sip::Command::Hangup { leg: line.leg, reason }).await;
+    for index in 0..=u8::MAX {
+        lane.send(media::Command::Close(PortId { call: line.key, index })).await;
     }
 }
 
@@ -291,11 +292,11 @@ impl Driver {
         };
         tokio::spawn(async move {
             let told = slot.clone();
-            let run = tokio::spawn(stream::io::run(open, receiver, move |event| {
+            let run = stream::io::run(open, receiver, move |event| {
                 count(&bot, &event);
                 told.put(Input::Stream(sid, event));
-            }));
-            if run.await.is_err() {
+            });
+            if AssertUnwindSafe(run).catch_unwind().await.is_err() {
                 metrics::call_panicked();
                 slot.put(Input::Stream(sid, broken(sid)));
             }
