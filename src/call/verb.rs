@@ -133,7 +133,7 @@ impl Call {
     /// What we can do, with a key to spare; known once a socket is reserved.
     pub(super) fn wish(&mut self) -> Option<sdp::Wish> {
         let mut wish = self.leg.wish.clone()?;
-        self.entropy.fill(&mut wish.secret.0);
+        self.chance.wake().fill(&mut wish.secret.0);
         Some(wish)
     }
 
