@@ -208,7 +208,7 @@ fn a_worker_with_a_call_up_allocates_nothing() {
             dscp: 46,
             jitter_max: Duration::from_millis(200),
         };
-        let engine = Engine::start(config, |_, _| {}).expect("started");
+        let engine = Engine::start(config, Vec::new(), |_, _| {}).expect("started");
         let caller = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = engine.reserve(IpAddr::from(Ipv4Addr::LOCALHOST)).expect("a port");
         let local = port.local();

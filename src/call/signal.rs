@@ -167,8 +167,9 @@ impl Call {
 
     fn closed(&mut self, now: Instant, port: crate::ids::PortId, counts: Counts) {
         match counts {
-            Counts::Rtp(counts) if port == self.leg.port => self.record.rtp = Some(counts),
+            Counts::Rtp(counts) if port == self.leg.port => self.record.rtp = Some(Box::new(counts)),
             Counts::Stream(counts) => {
+                let counts = Box::new(counts);
                 if let Some(stream) = self.stage.streams.iter_mut().find(|stream| stream.id == port) {
                     stream.counts = Some(counts);
                     self.put_away();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 
 use super::{Input, Request};
 use crate::ids::{CallKey, LegId};
@@ -14,24 +14,25 @@ const MAILBOX: usize = 64;
 /// Where one call takes its inputs from.
 #[derive(Debug)]
 pub struct Mailbox {
-    pub(super) inputs: mpsc::Receiver<Input>,
-    /// Set when it was full.
-    pub(super) overflowed: watch::Receiver<bool>,
+    /// In boxes: a channel has room for many all the time, a call has few.
+    pub(super) inputs: mpsc::Receiver<Box<Input>>,
+    /// Notified when it was full.
+    pub(super) overflowed: Arc<Notify>,
 }
 
 /// Where inputs of one call are put.
 #[derive(Clone, Debug)]
 pub struct Slot {
-    inputs: mpsc::Sender<Input>,
-    overflow: Arc<watch::Sender<bool>>,
+    inputs: mpsc::Sender<Box<Input>>,
+    overflow: Arc<Notify>,
 }
 
 impl Slot {
     /// Puts it there, or ends the call.
     pub fn put(&self, input: Input) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.inputs.try_send(input) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.inputs.try_send(Box::new(input)) {
             crate::telemetry::metrics::mailbox_overflow();
-            self.overflow.send_replace(true);
+            self.overflow.notify_one();
         }
     }
 }
@@ -55,8 +56,8 @@ impl Switchboard {
     /// A new line for a call with this leg.
     pub fn open(&self, leg: LegId) -> (Line, Mailbox) {
         let (inputs, receiver) = mpsc::channel(MAILBOX);
-        let (overflow, overflowed) = watch::channel(false);
-        let slot = Slot { inputs, overflow: Arc::new(overflow) };
+        let overflowed = Arc::new(Notify::new());
+        let slot = Slot { inputs, overflow: Arc::clone(&overflowed) };
         let mut lines = self.lock();
         let key = CallKey(lines.next);
         lines.next += 1;
@@ -118,6 +119,8 @@ impl Drop for Line {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[test]
@@ -125,7 +128,7 @@ mod tests {
         let board = Switchboard::default();
         let (line, mut mailbox) = board.open(LegId(7));
         board.by_leg(LegId(7)).unwrap().put(Input::Timeout);
-        assert!(matches!(mailbox.inputs.try_recv(), Ok(Input::Timeout)));
+        assert!(matches!(mailbox.inputs.try_recv().as_deref(), Ok(Input::Timeout)));
         assert_eq!(board.len(), 1);
         drop(line);
         assert!(board.by_leg(LegId(7)).is_none() && board.is_empty());
@@ -138,6 +141,6 @@ mod tests {
         for _ in 0..=MAILBOX {
             line.slot.put(Input::Timeout);
         }
-        assert!(*mailbox.overflowed.borrow());
+        assert!(mailbox.overflowed.notified().now_or_never().is_some());
     }
 }

@@ -133,8 +133,8 @@ pub async fn start(config: Config, onlookers: Onlookers) -> Result<Running, Star
     sockets.set_limits(sip_limits);
     let listeners = api::bind(&http.listen).await?;
     let board = Switchboard::default();
-    let lanes = Lanes::start(media.cores.len()).map_err(StartError::Lanes)?;
-    let engine = Engine::start(media, {
+    let (lanes, streams) = Lanes::new(media.cores.len()).map_err(StartError::Lanes)?;
+    let engine = Engine::start(media, streams, {
         let board = board.clone();
         move |key, event| Desk::heard(&board, key, event)
     })?;

@@ -18,9 +18,10 @@ use tracing::warn;
 
 use super::bell::Bell;
 use super::counts::{CoreCounts, Published};
+use super::ready::Ready;
 use super::reserve::{NoPort, Range, Reservation};
 use super::socket::{Poll, event_fd, watch};
-use super::worker::{Doorbell, Left, Order, Tray, Worker};
+use super::worker::{Doorbell, Left, Order, Streams, Tray, Worker};
 use super::{Command, Config, Event, Spec, pin};
 use crate::ids::{CallKey, Entropy};
 
@@ -83,14 +84,15 @@ pub struct CoreLoad {
 }
 
 impl Engine {
-    /// Starts a worker for each core and its courier on this runtime. `events` is called by the couriers and must
-    /// not block.
+    /// Starts a worker for each core and its courier on this runtime. `streams` are carried by the workers in their
+    /// order, as far as there are some; `events` is called by the couriers and must not block.
     ///
     /// # Errors
     /// When the range holds no port or the system refuses a thread or a descriptor. A core that cannot be
     /// pinned, or a priority that is refused, is a warning.
     pub fn start(
         config: Config,
+        streams: Vec<Box<dyn Streams>>,
         events: impl Fn(CallKey, Event) + Send + Sync + 'static,
     ) -> Result<Self, EngineError> {
         let range = Arc::new(Range::new(&config));
@@ -98,12 +100,12 @@ impl Engine {
             return Err(EngineError::NoPorts(*config.ports.start(), *config.ports.end()));
         }
         let events = Arc::new(events);
-        let (mut lanes, mut couriers) = (Vec::new(), Vec::new());
+        let (mut lanes, mut couriers, mut streams) = (Vec::new(), Vec::new(), streams.into_iter());
         for at in 0..config.cores.len().max(1) {
             let pinned = config.cores.get(at).copied();
             let core = pinned.unwrap_or(at);
-            let (station, courier) =
-                station(&config, core, pinned).map_err(|cause| EngineError::Worker { core, cause })?;
+            let (station, courier) = station(&config, core, pinned, streams.next())
+                .map_err(|cause| EngineError::Worker { core, cause })?;
             lanes.push(station);
             couriers.push(tokio::spawn(courier.run(Arc::clone(&events))));
         }
@@ -204,7 +206,12 @@ impl Drop for Seat {
 }
 
 /// A worker's thread, and what it is reached by.
-fn station(config: &Config, core: usize, pinned: Option<usize>) -> io::Result<(Station, Courier)> {
+fn station(
+    config: &Config,
+    core: usize,
+    pinned: Option<usize>,
+    streams: Option<Box<dyn Streams>>,
+) -> io::Result<(Station, Courier)> {
     let doorbell = || io::Result::Ok(Doorbell { bell: Arc::new(Bell::new()), fd: Arc::new(event_fd()?) });
     let (inbound, outbound) = (doorbell()?, doorbell()?);
     let (to_worker, commands) = RingBuffer::new(RING);
@@ -213,16 +220,18 @@ fn station(config: &Config, core: usize, pinned: Option<usize>) -> io::Result<(S
     let published = Arc::new(Published::default());
     let (poll, shared) = (Poll::new(Arc::clone(&inbound.fd))?, Arc::clone(&published));
     let (inner, outer) = ((inbound.clone(), outbound.clone()), watch(Arc::clone(&outbound.fd))?);
-    let (wait, realtime) = (config.jitter_max, config.realtime);
-    let left = Tray::new(left);
+    let (wait, realtime, hails) = (config.jitter_max, config.realtime, Arc::new(Ready::new()?));
+    let (left, carries) = (Tray::new(left), streams.is_some());
     let work = move || {
         attune(pinned, realtime);
         let (inbound, outbound) = inner;
         let chance = Entropy::from_os();
-        Worker { commands, inbound, left, outbound, poll, published: shared, wait, chance }.run();
+        let (published, hails) = (shared, hails);
+        Worker { commands, inbound, left, outbound, poll, streams, hails, published, wait, chance }.run();
     };
     let thread = thread::Builder::new().name(format!("media-{core}")).spawn(work)?;
     let line = Line { to_worker: Some(to_worker), inbound };
+    let thread = (!carries).then_some(thread);
     let courier = Courier { wanted, line, from_worker, outbound, fd: outer, thread, stopping: false };
     Ok((Station { core, orders, seats: Arc::default(), published }, courier))
 }
@@ -243,7 +252,8 @@ struct Courier {
     /// Rung by the worker.
     outbound: Doorbell,
     fd: AsyncFd<Arc<nix::sys::eventfd::EventFd>>,
-    thread: JoinHandle<()>,
+    /// Nothing: it goes on until its last stream is over.
+    thread: Option<JoinHandle<()>>,
     stopping: bool,
 }
 
@@ -297,7 +307,7 @@ impl Courier {
             }
             self.outbound.bell.disarm();
         }
-        let thread = self.thread;
+        let Some(thread) = self.thread else { return };
         // It has said its last word, so this takes no time.
         let _ = task::spawn_blocking(move || thread.join()).await;
     }

@@ -3,8 +3,8 @@
 //! ```text
 //!  call ── Command ──► courier ──ring──► worker (one thread a core) ──ring──► courier ── Event ──► call
 //!                                         │  sockets in → graphs → sockets out, on a grid of 1 ms
-//!                                         └─ a pair of rings for every bot's stream (`StreamEnd`), and one
-//!                                            doorbell a step for those whose streams have something (`Ready`)
+//!                                         └─ a pair of rings for every bot's stream (`StreamEnd`), whose socket is
+//!                                            served before and behind the graphs (`Streams`)
 //! ```
 //!
 //! A worker owns the sockets, ports and links of its calls. Ports are passive; links say who hears whom;
@@ -16,6 +16,7 @@ pub mod bell;
 mod counts;
 mod engine;
 pub mod graph;
+mod parcels;
 mod patch;
 mod pin;
 pub mod port;
@@ -37,6 +38,7 @@ pub use port::stream::{StreamPort, pair};
 pub use ready::{Knock, Ready};
 pub use reserve::{NoPort, Reservation};
 pub use ring::{StreamEnd, Wake};
+pub use worker::Streams;
 
 pub use crate::audio::G711;
 pub use crate::rtp::latch::{Latch, LatchMode};
@@ -298,9 +300,10 @@ impl StreamCounts {
     /// Turns and clears that are listed.
     pub const LISTED: usize = 256;
 
-    /// Nothing counted, and room for the lists.
+    /// Nothing counted, and room for the lists of an ordinary call; those of a long one grow, at its 9th turn, its 17th
+    /// and so on.
     fn with_room() -> Self {
-        let (turns_ms, clears_ms) = (Vec::with_capacity(Self::LISTED), Vec::with_capacity(Self::LISTED));
+        let (turns_ms, clears_ms) = (Vec::with_capacity(8), Vec::with_capacity(4));
         Self { turns_ms, clears_ms, ..Self::default() }
     }
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,9 +54,9 @@ impl Poll {
         Ok(Self { epoll, bell, events: Box::new([EpollEvent::empty(); READY]) })
     }
 
-    /// Watches a socket; `token` is told when it has something.
+    /// Watches a socket; `token` is told when something has come, and not again for what is left unread.
     pub(super) fn add(&self, socket: &UdpSocket, token: u64) -> io::Result<()> {
-        Ok(self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
+        Ok(self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, token))?)
     }
 
     /// Watches it no longer.
@@ -65,12 +65,9 @@ impl Poll {
         let _ = self.epoll.delete(socket);
     }
 
-    /// Waits until a socket has something, the bell is rung, or so long.
-    pub(super) fn wait(&self, at_most: Option<Duration>) {
-        let mut fds = [PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN)];
-        // `epoll_wait` knows milliseconds only, which would put the grid off by up to one. An interrupted wait is
-        // a short one: the worker looks and waits again.
-        let _ = ppoll(&mut fds, at_most.map(TimeSpec::from_duration), None);
+    /// Readable when a socket has something or the bell is rung.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.epoll.0.as_fd()
     }
 
     /// Tokens of the sockets that have something now; quiets the bell.
@@ -82,6 +79,16 @@ impl Poll {
         }
         events.iter().map(EpollEvent::data).filter(|&token| token != BELL)
     }
+}
+
+/// Waits until one of these is readable, at most two, or so long.
+pub(super) fn wait(fds: &[BorrowedFd<'_>], at_most: Option<Duration>) {
+    let Some(&first) = fds.first() else { return };
+    let second = fds.get(1).copied().unwrap_or(first);
+    let mut polled = [first, second].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    // `epoll_wait` knows milliseconds only, which would put the grid off by up to one. An interrupted wait is a short one:
+    // the worker looks and waits again.
+    let _ = ppoll(&mut polled[..fds.len().min(2)], at_most.map(TimeSpec::from_duration), None);
 }
 
 /// What one call read.
@@ -210,13 +217,13 @@ mod tests {
         let mut poll = Poll::new(Arc::clone(&bell)).expect("epoll");
         let (here, there) = pair("127.0.0.1");
         poll.add(&here, 7).expect("watched");
-        poll.wait(Some(Duration::ZERO));
+        wait(&[poll.fd()], Some(Duration::ZERO));
         assert_eq!(poll.ready().count(), 0);
         bell.write(1).expect("rung");
-        poll.wait(None);
+        wait(&[poll.fd()], None);
         assert_eq!(poll.ready().count(), 0, "the bell is no socket");
         assert!(send(&there, here.local_addr().expect("bound"), b"x"));
-        poll.wait(None);
+        wait(&[poll.fd()], None);
         assert_eq!(poll.ready().collect::<Vec<_>>(), [7]);
         poll.remove(&here);
         assert_eq!(poll.ready().count(), 0);

@@ -1,16 +1,19 @@
 //! The loop of one core.
 //!
 //! ```text
-//!   ┌─► sleep by the grid ─► commands ─► sockets that have something ─► graphs with input or due ─► packets out ─┐
-//!   └──────────────── one wake-up of the courier, if anything was left for it ◄── events, wakes, spent things ◄──┘
+//!   ┌─► sleep by the grid ─► bots' messages in ─► commands ─► sockets that have something ─► graphs with input or due ─┐
+//!   └──── one wake-up of the courier, if anything was left for it ◄── callers' audio to the bots ◄── packets out ◄─────┘
 //! ```
 //!
+//! One wake-up serves both sides of all calls: what bots sent is taken before the graphs that play it run, and what
+//! callers said is on its way to the bots in the step it came (`Streams`).
 //! Opening and closing a port may allocate; a packet does not. Nothing is freed here that the courier can free.
 #![allow(clippy::disallowed_methods)] // one of the engine's threads: it reads the clock for its graphs
 
 use std::collections::HashMap;
 use std::io;
 use std::net::UdpSocket;
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,15 +24,18 @@ use rtrb::{Consumer, Producer};
 use super::bell::Bell;
 use super::counts::{Published, Tally};
 use super::graph::{Graph, Spent};
-use super::ready::Ready;
+use super::ready::{Knock, Ready};
 use super::ring::Wake;
-use super::socket::{Inbox, Poll, send};
+use super::socket::{Inbox, Poll, send, wait};
 use super::tick::{Grid, Pause};
 use super::{Command, Event, PortId, Reservation, Spec, WallClock};
 use crate::ids::{CallKey, Entropy};
 
 /// Batches read of one socket in one step, so that a flood on one call takes no time from the others.
 const BATCHES: usize = 4;
+/// When a call is to run: in this step; not before something comes.
+const TOUCHED: u64 = 0;
+const NEVER: u64 = u64::MAX;
 /// In the token of a socket: it is the one beside the port's.
 const BESIDE: u64 = 1 << 8;
 /// How often the numbers are published.
@@ -53,6 +59,24 @@ pub(super) enum Left {
     Graph(#[allow(dead_code)] Box<Graph>),
     /// Nothing follows.
     Stopped,
+}
+
+/// The streams of a core's calls, carried by its thread. None of these waits.
+pub trait Streams: Send {
+    /// Takes what bots sent, for a bounded time; true: there was something.
+    fn take_in(&mut self, now: Instant) -> bool;
+    /// Sends what the graphs left for bots, and does what is due; true: there was something.
+    fn put_out(&mut self, now: Instant) -> bool;
+    /// When something is due, if nothing comes before.
+    fn due(&self) -> Option<Instant>;
+    /// Readable when a bot sent something or a stream is called for.
+    fn fd(&self) -> BorrowedFd<'_>;
+    /// To be called before waiting for `fd`. False: there is something to do.
+    fn may_sleep(&self) -> bool;
+    /// To be called after that.
+    fn awake(&self);
+    /// None is up, and none will come.
+    fn is_over(&self) -> bool;
 }
 
 /// A bell, and the descriptor that is written when it rings.
@@ -80,6 +104,8 @@ pub(super) struct Worker {
     /// Heard by the courier.
     pub(super) outbound: Doorbell,
     pub(super) poll: Poll,
+    pub(super) streams: Option<Box<dyn Streams>>,
+    pub(super) hails: Arc<Ready>,
     pub(super) published: Arc<Published>,
     pub(super) wait: Duration,
     pub(super) chance: Entropy,
@@ -142,9 +168,6 @@ impl Tray {
 struct Call {
     key: CallKey,
     graph: Box<Graph>,
-    due: Option<Instant>,
-    /// It had input, or could not leave all it had to leave.
-    touched: bool,
     closing: bool,
 }
 
@@ -152,7 +175,15 @@ struct Call {
 struct Core {
     inbox: Inbox,
     calls: Vec<Option<Call>>,
+    /// When each is to run, in nanoseconds since the beginning: beside one another, for all are looked at in every step.
+    /// `TOUCHED`: it had input, or could not leave all it had to leave.
+    dues: Vec<u64>,
+    origin: Instant,
     places: HashMap<CallKey, usize>,
+    /// Those whose bots began to speak.
+    hails: Arc<Ready>,
+    /// Sockets that had more than their share, which they do not tell again.
+    unread: Vec<u64>,
     /// Of calls that are over, and of the core itself.
     tally: Tally,
     wall: WallClock,
@@ -169,6 +200,10 @@ impl Worker {
         let mut core = Core {
             inbox: Inbox::new(),
             calls: Vec::with_capacity(64),
+            dues: Vec::with_capacity(64),
+            origin,
+            hails: Arc::clone(&self.hails),
+            unread: Vec::with_capacity(64),
             places: HashMap::with_capacity(64),
             tally: Tally::default(),
             wall: wall_clock(origin),
@@ -179,7 +214,9 @@ impl Worker {
         loop {
             self.pass_time(&grid, core.due);
             let now = Instant::now();
-            let worked = core.step(&mut self, now);
+            let mut worked = self.streams.as_mut().is_some_and(|streams| streams.take_in(now));
+            worked |= core.step(&mut self, now);
+            worked |= self.streams.as_mut().is_some_and(|streams| streams.put_out(now));
             grid.ran(now, worked);
             let busy = Instant::now().saturating_duration_since(now);
             core.tally.busy_ns += busy.as_nanos() as u64;
@@ -190,21 +227,50 @@ impl Worker {
             }
             let over = core.stopping && core.calls.iter().all(Option::is_none);
             if self.commands.is_abandoned() || over && self.left.put(Left::Stopped) {
-                return self.outbound.ring();
+                self.outbound.ring();
+                break;
             }
+        }
+        self.see_out();
+    }
+
+    /// The engine has stopped; streams that are up are carried to their ends.
+    fn see_out(mut self) {
+        let Some(streams) = &mut self.streams else { return };
+        while !streams.is_over() {
+            let now = Instant::now();
+            if streams.may_sleep() {
+                let due = streams.due().map(|due| due.saturating_duration_since(now));
+                wait(&[streams.fd()], due);
+            }
+            streams.awake();
+            let now = Instant::now();
+            streams.take_in(now);
+            streams.put_out(now);
         }
     }
 
     fn pass_time(&self, grid: &Grid, due: Option<Instant>) {
-        let now = Instant::now();
+        let (now, streams) = (Instant::now(), self.streams.as_deref());
+        let due = [due, streams.and_then(Streams::due)].into_iter().flatten().min();
         match grid.pause(now, due) {
             Pause::Sleep(until) => std::thread::sleep(until.saturating_duration_since(now)),
+            Pause::Rest(rest, until) => {
+                std::thread::sleep(rest.saturating_duration_since(now));
+                wait(&[self.poll.fd()], Some(until.saturating_duration_since(Instant::now())));
+            }
             Pause::Wait(until) => {
                 self.inbound.bell.arm();
-                if self.commands.is_empty() && !self.commands.is_abandoned() {
-                    self.poll.wait(until.map(|until| until.saturating_duration_since(now)));
+                let asleep = streams.is_none_or(Streams::may_sleep);
+                if asleep && self.commands.is_empty() && !self.commands.is_abandoned() {
+                    let at_most = until.map(|until| until.saturating_duration_since(now));
+                    match streams {
+                        Some(streams) => wait(&[self.poll.fd(), streams.fd()], at_most),
+                        None => wait(&[self.poll.fd()], at_most),
+                    }
                 }
                 self.inbound.bell.disarm();
+                streams.into_iter().for_each(Streams::awake);
                 let now = Instant::now();
                 if let Some(until) = grid.hold(now) {
                     std::thread::sleep(until.saturating_duration_since(now));
@@ -226,47 +292,69 @@ impl Core {
             }
         }
         worked |= self.read(&mut worker.poll, now);
-        self.due = None;
-        for at in 0..self.calls.len() {
-            let Some(call) = &mut self.calls[at] else { continue };
-            if call.touched || call.due.is_some_and(|due| due <= now) {
+        worked |= self.heed(now);
+        let (ran, mut next) = (nanoseconds(self.origin, now), NEVER);
+        for at in 0..self.dues.len() {
+            if self.dues[at] <= ran {
                 worked = true;
                 self.run(worker, now, at);
             }
-            let due =
-                self.calls[at].as_ref().and_then(|call| if call.touched { Some(now) } else { call.due });
-            self.due = [self.due, due].into_iter().flatten().min();
+            next = next.min(self.dues[at]);
         }
+        self.due = (next != NEVER).then(|| self.origin + Duration::from_nanos(next));
         worked
     }
 
     /// Gives the datagrams of the sockets that have some to their graphs.
     fn read(&mut self, poll: &mut Poll, now: Instant) -> bool {
         let mut any = false;
+        let mut unread = std::mem::take(&mut self.unread);
+        for token in unread.drain(..) {
+            any = true;
+            self.read_socket(token, now);
+        }
         for token in poll.ready() {
             any = true;
-            let Some(Some(call)) = self.calls.get_mut((token >> 9) as usize) else { continue };
-            let (port, beside) = (PortId { call: call.key, index: token as u8 }, token & BESIDE != 0);
-            for _ in 0..BATCHES {
-                let Some(from) = call.graph.reservation(port) else { break };
-                let Some(socket) = (if beside { from.socket_beside() } else { from.socket() }) else { break };
-                let more = self.inbox.read(socket);
-                let (inbox, graph) = (&self.inbox, &mut call.graph);
-                guard(&mut self.tally, graph, |graph| {
-                    for (from, bytes) in inbox.datagrams() {
-                        if beside {
-                            graph.datagram_beside(now, port, from, bytes);
-                        } else {
-                            graph.datagram(now, port, from, bytes);
-                        }
+            self.read_socket(token, now);
+        }
+        any
+    }
+
+    fn read_socket(&mut self, token: u64, now: Instant) {
+        let at = (token >> 9) as usize;
+        let Some(Some(call)) = self.calls.get_mut(at) else { return };
+        let (port, beside) = (PortId { call: call.key, index: token as u8 }, token & BESIDE != 0);
+        self.dues[at] = TOUCHED;
+        for _ in 0..BATCHES {
+            let Some(from) = call.graph.reservation(port) else { return };
+            let Some(socket) = (if beside { from.socket_beside() } else { from.socket() }) else { return };
+            let more = self.inbox.read(socket);
+            let (inbox, graph) = (&self.inbox, &mut call.graph);
+            guard(&mut self.tally, graph, |graph| {
+                for (from, bytes) in inbox.datagrams() {
+                    if beside {
+                        graph.datagram_beside(now, port, from, bytes);
+                    } else {
+                        graph.datagram(now, port, from, bytes);
                     }
-                });
-                call.touched = true;
-                if !more {
-                    break;
                 }
+            });
+            if !more {
+                return;
             }
         }
+        self.unread.push(token);
+    }
+
+    /// What a bot says that has not been heard yet is looked at when it comes, for the call's clock follows it.
+    fn heed(&mut self, now: Instant) -> bool {
+        let Self { hails, calls, dues, tally, .. } = self;
+        let mut any = false;
+        hails.sweep(|at| {
+            let Some(Some(call)) = calls.get_mut(at as usize) else { return };
+            guard(tally, &mut call.graph, |graph| graph.heed(now));
+            (dues[at as usize], any) = (TOUCHED, true);
+        });
         any
     }
 
@@ -285,10 +373,17 @@ impl Core {
                 graph.send_failed(port);
             }
         }
-        call.due = graph.due();
+        let due = graph.due();
         call.closing |= graph.is_empty();
-        call.touched = !leave(call, &mut worker.left);
-        if call.closing && !call.touched && !worker.left.is_full() {
+        let left = leave(call, &mut worker.left);
+        let closes = call.closing && left && !worker.left.is_full();
+        self.dues[at] = match due {
+            _ if !left => TOUCHED,
+            Some(due) => nanoseconds(self.origin, due),
+            None => NEVER,
+        };
+        if closes {
+            self.dues[at] = NEVER;
             self.places.remove(&call.key);
             if let Some(call) = self.calls[at].take() {
                 self.tally.add(&call.graph.tally());
@@ -320,8 +415,15 @@ impl Core {
                 .flatten()
                 .for_each(|one| poll.remove(one));
         }
-        (call.touched, call.closing) = (true, false);
+        (self.dues[at], call.closing) = (TOUCHED, false);
+        let hailed = match &command {
+            Command::Open(port, Spec::Stream(_)) => Some(*port),
+            _ => None,
+        };
         guard(&mut self.tally, &mut call.graph, |graph| graph.apply(now, command));
+        if let (Some(port), Ok(place)) = (hailed, u32::try_from(at)) {
+            call.graph.hailed_by(port, Knock::new(Arc::clone(&self.hails), place));
+        }
         if let (true, Some(sockets)) = (opens, call.graph.reservation(port))
             && watch(poll, sockets, (at as u64) << 9 | u64::from(port.index)).is_err()
         {
@@ -331,7 +433,7 @@ impl Core {
     }
 
     fn settle(&mut self, key: CallKey, graph: Graph) -> usize {
-        let call = Call { key, graph: Box::new(graph), due: None, touched: true, closing: false };
+        let call = Call { key, graph: Box::new(graph), closing: false };
         let at = match self.calls.iter().position(Option::is_none) {
             Some(at) => {
                 self.calls[at] = Some(call);
@@ -339,18 +441,22 @@ impl Core {
             }
             None => {
                 self.calls.push(Some(call));
+                self.dues.push(NEVER);
                 self.calls.len() - 1
             }
         };
+        self.dues[at] = TOUCHED;
         self.places.insert(key, at);
         at
     }
 
     fn stop(&mut self) {
         self.stopping = true;
-        for call in self.calls.iter_mut().flatten() {
-            call.graph.close_all();
-            call.touched = true;
+        for (call, due) in self.calls.iter_mut().zip(&mut self.dues) {
+            if let Some(call) = call {
+                call.graph.close_all();
+                *due = TOUCHED;
+            }
         }
     }
 
@@ -363,6 +469,10 @@ impl Core {
         }
         published.set(&tally);
     }
+}
+
+fn nanoseconds(origin: Instant, at: Instant) -> u64 {
+    u64::try_from(at.saturating_duration_since(origin).as_nanos()).unwrap_or(NEVER)
 }
 
 /// R-2: a fault in one call ends that call only; it is told by the `Closed` of its ports.
@@ -412,7 +522,7 @@ mod tests {
         let now = Instant::now();
         let mut graph = Box::new(Graph::new(now, Duration::from_millis(200), Entropy::seeded(1)));
         graph.apply(now, Command::Open(PORT, Spec::Player(Player::new(vec![1; 8].into(), true))));
-        Call { key: PORT.call, graph, due: None, touched: false, closing: false }
+        Call { key: PORT.call, graph, closing: false }
     }
 
     #[test]

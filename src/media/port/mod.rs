@@ -23,8 +23,9 @@ use super::{Counts, PortId};
 pub(super) struct Port {
     pub(super) id: PortId,
     pub(super) kind: Kind,
-    /// What it said in the present block, and whether that is more than our own silence.
-    pub(super) block: [i16; Clock::BLOCK],
+    /// What it said in the present block, and whether that is more than our own silence. A peer's RTP has none: it is
+    /// heard as it comes.
+    pub(super) block: Box<[i16]>,
     pub(super) voiced: bool,
     /// Room for the last word, taken when the port is opened: closing allocates nothing.
     pub(super) last: Option<Box<Counts>>,
@@ -43,13 +44,13 @@ pub(super) enum Kind {
 
 impl Port {
     pub(super) fn new(id: PortId, kind: Kind) -> Self {
-        let last = match kind {
-            Kind::Rtp(_) => Some(Box::new(Counts::Rtp(super::RtpCounts::default()))),
+        let (last, block) = match kind {
+            Kind::Rtp(_) => (Counts::Rtp(super::RtpCounts::default()), 0),
             Kind::Stream(_) | Kind::Player(_) => {
-                Some(Box::new(Counts::Stream(super::StreamCounts::default())))
+                (Counts::Stream(super::StreamCounts::default()), Clock::BLOCK)
             }
         };
-        Self { id, kind, block: [0; Clock::BLOCK], voiced: false, last }
+        Self { id, kind, block: vec![0; block].into(), voiced: false, last: Some(Box::new(last)) }
     }
 
     pub(super) fn rtp(&self) -> Option<&RtpPort> {

@@ -1,28 +1,29 @@
-//! The thread that carries the streams that are up, beside each media core.
+//! The streams that are up, carried by the thread of the media core whose calls they belong to.
 //!
 //! ```text
-//!   ┌─► sleep ─► the marked: caller's audio out ─► sockets that have something: bot's messages in ─► those due ─┐
-//!   └───────────────────────────────────────────────────────────────────────────────────────────────────────────┘
-//!       woken by: the media core, once, at the end of a step that left something; a command; else after 2 ms,
-//!       and when few streams are up, by their sockets themselves
+//!   one step of a media core:
+//!     bots' sockets that have something ─► RTP sockets ─► graphs ─► RTP out ─► the marked: callers' audio to the bots
 //! ```
 //!
 //! A stream is not a task. Its cost is not its work but being woken for it: fifty frames out and fifty in a second,
-//! each of which an async runtime turns into a wake-up of its own, by way of a queue, a waker and its poller. Here one
-//! wake-up serves all streams, in which all have their turn: what the media core left is written at once, and what
-//! came from bots is looked for once a step. Reaching the bot (names, TCP, TLS, upgrade) is rare and is full of
-//! waiting, so it stays a task; a stream comes here when it is up and stays to its end.
+//! each of which an async runtime turns into a wake-up of its own, by way of a queue, a waker and its poller. Here the
+//! wake-up a media core has anyway serves the streams, too: what came from bots is taken before the graphs run, and what
+//! they leave for bots is written behind them, by the same thread and in the same step. Reaching the bot (names, TCP, TLS,
+//! upgrade) is rare and is full of waiting, so it stays a task; a stream comes here when it is up and stays to its end.
 //!
-//! A turn is bounded: a bot that floods has its share of each round, one that does not read costs nothing.
-#![allow(clippy::disallowed_methods)] // a thread of its own
+//! A turn is bounded, and so is what all turns of a step take (`SHARE`): a bot that floods has its share of each round, all
+//! that flood together have theirs, and one that does not read costs nothing.
+#![allow(clippy::disallowed_methods)] // a part of the engine's threads: it bounds what it takes of their time
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
-use std::{io, thread};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
@@ -30,7 +31,7 @@ use super::clock;
 use super::seat::{Desk, Guest, Seat, Turn};
 use crate::ids::Entropy;
 use crate::media::ready::PLACES;
-use crate::media::{Knock, Ready};
+use crate::media::{Knock, Ready, Streams};
 
 /// Sockets told at once; more are told at the next look.
 const READY: usize = 256;
@@ -42,28 +43,32 @@ const RETRY: Duration = Duration::from_millis(1);
 const DOOR: u32 = 0;
 /// Token of the bell.
 const BELL: u64 = u64::MAX;
-/// One step of the media cores, which ring once in each that left something.
+/// One step of the media cores.
 const STEP: Duration = Duration::from_millis(1);
-/// How long sockets wait for such a ring while there is something to do all the time: longer than a step, or the wait
-/// would often end just before it.
-const HOLD: Duration = Duration::from_millis(2);
+/// Of a step, for reading what bots sent: what has no time any more has it first at the next.
+const SHARE: Duration = Duration::from_micros(500);
 
-/// The lanes, one beside each media core. Clones are the same ones; they end when the last clone is gone and no
-/// stream is up.
+/// The lanes, one on each media core. Clones are the same ones; they end when the last clone is gone and no stream is up.
 #[derive(Clone)]
 pub struct Lanes(Arc<[Lane]>);
 
 impl Lanes {
-    /// Starts so many, at least one.
+    /// So many, at least one, and what is to be handed to the media cores, in their order.
     ///
     /// # Errors
-    /// When the system refuses a thread or a descriptor (reliability R-114).
-    pub fn start(count: usize) -> io::Result<Self> {
-        (0..count.max(1)).map(Lane::start).collect::<io::Result<_>>().map(Self)
+    /// When the system refuses a descriptor (reliability R-114).
+    pub fn new(count: usize) -> io::Result<(Self, Vec<Box<dyn Streams>>)> {
+        let (mut lanes, mut floors) = (Vec::new(), Vec::<Box<dyn Streams>>::new());
+        for _ in 0..count.max(1) {
+            let (lane, floor) = Lane::new()?;
+            lanes.push(lane);
+            floors.push(Box::new(floor));
+        }
+        Ok((Self(lanes.into()), floors))
     }
 
-    /// The one beside a media core, counted as `media::Lane::number` does.
-    pub fn beside(&self, number: usize) -> Lane {
+    /// The one on a media core, counted as `media::Lane::number` does.
+    pub fn on(&self, number: usize) -> Lane {
         self.0[number % self.0.len()].clone()
     }
 }
@@ -86,16 +91,12 @@ impl Drop for Handle {
 }
 
 impl Lane {
-    /// Starts its thread, `stream-N`.
-    ///
-    /// # Errors
-    /// As `Lanes::start`.
-    pub fn start(number: usize) -> io::Result<Self> {
+    /// The way, and where it leads.
+    pub(super) fn new() -> io::Result<(Self, Floor)> {
         let ready = Arc::new(Ready::new()?);
         let (arrivals, door) = sync_channel(ARRIVALS);
         let floor = Floor::new(Arc::clone(&ready), door)?;
-        thread::Builder::new().name(format!("stream-{number}")).spawn(move || floor.run())?;
-        Ok(Self(Arc::new(Handle { arrivals: Some(arrivals), ready })))
+        Ok((Self(Arc::new(Handle { arrivals: Some(arrivals), ready })), floor))
     }
 
     /// Sends a stream to its seat; waits while too many are on their way.
@@ -105,7 +106,7 @@ impl Lane {
         while let Err(refused) = arrivals.try_send(guest) {
             match refused {
                 TrySendError::Full(back) => guest = back,
-                TrySendError::Disconnected(_) => return, // its thread is no more: the guest learns it by being dropped
+                TrySendError::Disconnected(_) => return, // its core is no more: the guest learns it by being dropped
             }
             tokio::time::sleep(RETRY).await;
         }
@@ -123,99 +124,44 @@ struct Place {
 }
 
 /// The streams of one lane.
-struct Floor {
+pub(super) struct Floor {
     ready: Arc<Ready>,
     door: Receiver<Box<Guest>>,
     /// Nobody will come any more.
     shut: bool,
-    /// Wakes for the bell and nothing else.
-    bell: Epoll,
-    /// The bell and all sockets.
+    /// The bell and all sockets; what they told, and what of that waits for its turn.
     sockets: Epoll,
+    events: Box<[EpollEvent; READY]>,
+    waiting: Range<usize>,
     /// By place; the door's is never taken.
     places: Vec<Option<Box<Place>>>,
     free: BinaryHeap<Reverse<u32>>,
     due: BinaryHeap<Reverse<(Instant, u32)>>,
     desk: Desk,
-    /// Those whose sockets had more than their share, which a socket does not tell again; those that are served.
-    more: Vec<u32>,
-    served: Vec<u32>,
+    /// Those whose sockets had more than their share, which a socket does not tell again.
+    more: VecDeque<u32>,
     /// Room for those that are marked.
     marked: Vec<u32>,
-    /// The last round that had work, and whether the one before was just before it.
-    last: Instant,
-    dense: bool,
 }
 
 impl Floor {
     fn new(ready: Arc<Ready>, door: Receiver<Box<Guest>>) -> io::Result<Self> {
-        let epoll = || Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC);
-        let (bell, sockets) = (epoll()?, epoll()?);
-        for epoll in [&bell, &sockets] {
-            epoll.add(ready.fd(), EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, BELL))?;
-        }
+        let sockets = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        sockets.add(ready.fd(), EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, BELL))?;
         Ok(Self {
             ready,
             door,
             shut: false,
-            bell,
             sockets,
+            events: Box::new([EpollEvent::empty(); READY]),
+            waiting: 0..0,
             places: vec![None],
             free: BinaryHeap::new(),
             due: BinaryHeap::new(),
             desk: Desk::new(Entropy::from_os()),
-            more: Vec::new(),
-            served: Vec::new(),
+            more: VecDeque::new(),
             marked: Vec::new(),
-            last: clock(),
-            dense: false,
         })
-    }
-
-    fn run(mut self) {
-        let (mut events, mut told) = ([EpollEvent::empty(); READY], 0);
-        while !(self.shut && self.places.iter().all(Option::is_none)) {
-            // What a wait tells is not told again.
-            if told == 0 && self.more.is_empty() {
-                told = self.pass_time(&mut events);
-            }
-            let now = clock();
-            let mut worked = self.serve(now) | self.read_on(now) | (told > 0);
-            if told == 0 {
-                told = self.sockets.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
-            }
-            for event in events.iter().take(told).filter(|event| event.data() != BELL) {
-                worked = true;
-                self.told(now, event.data() as u32, event.events());
-            }
-            told = match told {
-                READY => self.sockets.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0),
-                _ => 0,
-            };
-            worked |= self.run_due(now);
-            self.dense = worked && now.saturating_duration_since(self.last) <= HOLD + STEP;
-            if worked {
-                self.last = now;
-            }
-        }
-    }
-
-    /// Sleeps until there is something to do; the number of sockets it was told of.
-    fn pass_time(&self, events: &mut [EpollEvent]) -> usize {
-        if !self.ready.may_sleep() {
-            return 0;
-        }
-        let due = self.due.peek().map(|Reverse((at, _))| at.saturating_duration_since(clock()));
-        // An interrupted wait is a short one: the next round looks and waits again.
-        let told = if self.dense {
-            // Sockets wait for the end of the step; what the media core leaves does not.
-            let _ = self.bell.wait(events, timeout(Some(HOLD)));
-            0
-        } else {
-            self.sockets.wait(events, timeout(due)).unwrap_or(0)
-        };
-        self.ready.awake();
-        told
     }
 
     /// Gives their turn to the marked; true: there were some.
@@ -233,19 +179,43 @@ impl Floor {
         any
     }
 
-    /// Those that had more to read than their share have another; true: there were some.
-    fn read_on(&mut self, now: Instant) -> bool {
-        std::mem::swap(&mut self.more, &mut self.served);
-        let any = !self.served.is_empty();
-        for at in 0..self.served.len() {
-            let place = self.served[at];
+    /// Those that had more to read than their share have another, until then; true: there were some.
+    fn read_on(&mut self, now: Instant, until: Instant) -> bool {
+        let waiting = self.more.len();
+        for _ in 0..waiting {
+            let Some(place) = self.more.pop_front() else { break };
             if let Some(Some(taken)) = self.places.get_mut(place as usize) {
                 taken.more = false;
             }
             self.turn(now, place, true);
+            if clock() >= until {
+                break;
+            }
         }
-        self.served.clear();
-        any
+        waiting > 0
+    }
+
+    /// Takes what came on sockets that have something, until then; true: there were some.
+    fn read(&mut self, now: Instant, until: Instant) -> bool {
+        let mut any = false;
+        loop {
+            if self.waiting.is_empty() {
+                self.waiting = 0..self.sockets.wait(&mut self.events[..], EpollTimeout::ZERO).unwrap_or(0);
+            }
+            let full = self.waiting.end == READY;
+            while let Some(event) = self.waiting.next().map(|at| self.events[at]) {
+                if event.data() != BELL {
+                    any = true;
+                    self.told(now, event.data() as u32, event.events());
+                }
+                if clock() >= until {
+                    return any;
+                }
+            }
+            if !full {
+                return any;
+            }
+        }
     }
 
     /// A socket has something, takes something, or is at its end.
@@ -312,7 +282,7 @@ impl Floor {
             return;
         }
         if turn.is_ok_and(|turn| turn == Turn::More) && !std::mem::replace(&mut taken.more, true) {
-            self.more.push(place);
+            self.more.push_back(place);
         }
         // Nothing is due twice a step.
         let due = taken.seat.due(now).max(now + STEP);
@@ -338,9 +308,34 @@ impl Floor {
     }
 }
 
-/// Never too early: in whole milliseconds, up.
-fn timeout(at_most: Option<Duration>) -> EpollTimeout {
-    let Some(at_most) = at_most else { return EpollTimeout::NONE };
-    let ms = at_most.as_nanos().div_ceil(1_000_000).min(60_000);
-    EpollTimeout::try_from(ms as u32).unwrap_or(EpollTimeout::ZERO)
+impl Streams for Floor {
+    fn take_in(&mut self, now: Instant) -> bool {
+        let until = now + SHARE;
+        // what waits longest first
+        self.read_on(now, until) | self.read(now, until)
+    }
+
+    fn put_out(&mut self, now: Instant) -> bool {
+        self.serve(now) | self.run_due(now)
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.due.peek().map(|Reverse((at, _))| *at)
+    }
+
+    fn may_sleep(&self) -> bool {
+        self.waiting.is_empty() && self.more.is_empty() && self.ready.may_sleep()
+    }
+
+    fn awake(&self) {
+        self.ready.awake();
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.sockets.0.as_fd()
+    }
+
+    fn is_over(&self) -> bool {
+        self.shut && self.places.iter().all(Option::is_none)
+    }
 }
