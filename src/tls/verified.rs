@@ -247,7 +247,8 @@ mod tests {
         let world = World::trusting(&leaf);
         others.resize_with(2, certificate);
         for _ in 0..=CHAINS {
-            world.shows(&leaf, "bot.example.com", 2025);
+            let (shown, _) = world.shows(&leaf, "bot.example.com", 2025);
+            assert!(shown.is_ok());
         }
         assert_eq!(world.asked.load(Ordering::Relaxed), 1);
         let verified = Verified { usual: Arc::clone(&world.verifier), chains: RwLock::default() };

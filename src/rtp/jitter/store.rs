@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn a_full_store_refuses_and_stays_right() {
         let mut store = Store::new(Duration::from_millis(200));
-        let (first, all) = (store.next(), super::first(store.blocks));
+        let (first, all) = (store.next(), first(store.blocks));
         let full = (0..).find(|&i| store.keep(first + i, 0, false, &[7; 1600]).is_err());
         assert_eq!(full, Some(2));
         assert_eq!(store.pass_to(first + 2), 2);
