@@ -154,9 +154,12 @@ impl Call {
             Why::Denied(denied) => {
                 let refusal = denied.refusal();
                 let detail = match denied {
-                    Denied::Bot { .. } => {
-                        self.stage.last.as_deref().and_then(|last| last.error.as_ref()).map(ToString::to_string)
-                    }
+                    Denied::Bot { .. } => self
+                        .stage
+                        .last
+                        .as_deref()
+                        .and_then(|last| last.error.as_ref())
+                        .map(ToString::to_string),
                     Denied::Sdp(refused) => Some(refused.to_string()),
                     _ => None,
                 };

@@ -247,7 +247,8 @@ impl Call {
         };
         dynamic::counted(&outcome);
         let bot = String::new();
-        let over = Finished { number, track, bot, outcome: Box::new(outcome.clone()), port: None, counts: None };
+        let over =
+            Finished { number, track, bot, outcome: Box::new(outcome.clone()), port: None, counts: None };
         self.record.finished.push(over);
         if role == Role::Bot {
             self.stage.last = Some(Box::new(outcome));

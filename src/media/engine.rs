@@ -103,8 +103,8 @@ impl Engine {
         for at in 0..config.cores.len().max(1) {
             let pinned = config.cores.get(at).copied();
             let core = pinned.unwrap_or(at);
-            let (station, courier) =
-                station(&config, core, pinned, streams.next()).map_err(|cause| EngineError::Worker { core, cause })?;
+            let (station, courier) = station(&config, core, pinned, streams.next())
+                .map_err(|cause| EngineError::Worker { core, cause })?;
             lanes.push(station);
             couriers.push(tokio::spawn(courier.run(Arc::clone(&events))));
         }

@@ -12,11 +12,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::counts::Tally;
+use super::parcels::Parcels;
 use super::patch::{Patch, Path, scale};
 use super::port::quiet::QUIET;
 use super::port::rtp::{Arrived, Line, RtpPort};
 use super::port::stream::StreamPort;
-use super::parcels::Parcels;
 use super::port::{Kind, Port};
 use super::ring::Wake;
 use super::tick::Clock;
@@ -282,9 +282,7 @@ impl Graph {
         let mut port = self.ports.swap_remove(at);
         self.patch.forget(id);
         self.closed.count(&port);
-        if let Some(counts) = port.counts() {
-            self.events.push_back(Event::Closed(id, counts));
-        }
+        self.events.push_back(Event::Closed(id, port.counts()));
         match port.rtp_mut().and_then(|rtp| rtp.farewell(self.now)) {
             Some(leave) => {
                 self.packets.push(id, &leave);

@@ -49,7 +49,8 @@ fn start_with(
         dscp: 46,
         jitter_max: Duration::from_millis(200),
     };
-    let engine = Engine::start(config, Vec::new(), move |call, event| to.try_send((call, event)).expect("room"));
+    let engine =
+        Engine::start(config, Vec::new(), move |call, event| to.try_send((call, event)).expect("room"));
     (engine.expect("started"), events)
 }
 

@@ -100,7 +100,8 @@ impl Endpoint {
             (Some(_), Exchange::Ours | Exchange::Done) | (None, _) => (None, Holds::Nothing),
         };
         let cseq = offered.asked.request.cseq();
-        let mut reliable = leg.reliable.take().unwrap_or_else(|| Box::new(Reliable::new(cseq, self.entropy.u32())));
+        let mut reliable =
+            leg.reliable.take().unwrap_or_else(|| Box::new(Reliable::new(cseq, self.entropy.u32())));
         let headers = [("Require", "100rel".to_owned()), ("RSeq", reliable.number().to_string())];
         if let Some((tx, octets)) = self.progress_octets(leg, status, body.as_ref(), &headers) {
             let sent = self.transactions.respond(now, tx, status, octets.clone());

@@ -74,7 +74,9 @@ impl Endpoint {
     ) -> Option<(Message, Denial)> {
         let judged = judge_timer(&request).and_then(|()| match request.body().is_empty() {
             // RFC 3311 §5.2: one UPDATE after the other.
-            true if leg.reoffer.as_deref().is_some_and(Reoffer::is_update) => Err(self.later("update_pending")),
+            true if leg.reoffer.as_deref().is_some_and(Reoffer::is_update) => {
+                Err(self.later("update_pending"))
+            }
             true => Ok(()),
             false => self.judge_offer(leg, &request),
         });
