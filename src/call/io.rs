@@ -13,7 +13,7 @@ use tokio::time::sleep_until;
 use super::admission::Admission;
 use super::cdr::{Began, Cdr, StreamRecord};
 use super::switchboard::{Line, Mailbox, Slot, Switchboard};
-use super::{Beginning, Call, Config, Input, Opening, Output, Request, intake};
+use super::{Beginning, Call, Config, Input, Opening, Output, intake};
 use crate::fetch::{self, Errand};
 use crate::ids::{CallKey, CallSid, Entropy, PortId, StreamSid};
 use crate::media::{self, Engine, Lane};
@@ -171,7 +171,7 @@ fn begun(start: Start, lane: Lane, (key, slot): (CallKey, Slot)) -> (Box<Call>, 
 }
 
 async fn drive(start: Box<Start>, lane: Lane, line: (CallKey, Slot)) {
-    let (mut call, mut driver, Mailbox { mut inputs, overflowed }) = begun(*start, lane, line);
+    let (mut call, mut driver, mut mailbox) = begun(*start, lane, line);
     loop {
         while let Some(output) = call.poll_output() {
             match Box::pin(driver.carry_out(output)).await {
@@ -182,8 +182,7 @@ async fn drive(start: Box<Start>, lane: Lane, line: (CallKey, Slot)) {
         }
         let input = tokio::select! {
             biased;
-            () = overflowed.notified() => Input::Request(Request::Fail),
-            Some(input) = inputs.recv() => *input,
+            input = mailbox.next() => input,
             () = until(call.poll_timeout()) => Input::Timeout,
         };
         call.handle(Instant::now(), input);

@@ -295,9 +295,7 @@ impl Graph {
         let mut port = self.ports.swap_remove(at);
         self.patch.forget(id);
         self.closed.count(&port);
-        if let Some(counts) = port.counts() {
-            self.events.push_back(Event::Closed(id, counts));
-        }
+        self.events.push_back(Event::Closed(id, port.counts()));
         match port.rtp_mut().and_then(|rtp| rtp.farewell(self.now)) {
             Some(leave) => {
                 self.packets.push(id, &leave);

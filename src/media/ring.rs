@@ -25,13 +25,13 @@ use super::{Play, Reached, StreamSpec, Told};
 use crate::units::{Digit, SampleRate};
 
 /// Orders under way to the core; what waits beyond them waits with the session.
-pub(super) const ORDERS: usize = 16;
+pub(super) const ORDERS: usize = 32;
 /// Orders kept free for `Clear` and `Finish`, so that they pass when audio is refused.
-const KEPT_FREE: usize = 4;
+const KEPT_FREE: usize = 8;
 /// Runs of marks, and digits, under way to the session.
 const TOLD: usize = 16;
 /// Buffers that may be with the core at once: no more come back than this ring holds.
-const SPENT: usize = 32;
+const SPENT: usize = 40;
 /// Milliseconds of heard audio under way to the session, longer than it is kept from reading on a machine that keeps up.
 const HEARD_MS: u32 = 80;
 /// What is beyond it waits with the core, in room that is taken then and given back: together longer than a session is
@@ -339,8 +339,8 @@ impl CoreEnd {
     /// Leaves heard samples; the number that found no room. The one place where a core may allocate while a call is up:
     /// the session has not read for long.
     pub(super) fn hear(&mut self, samples: &[i16]) -> usize {
-        self.news = true;
         self.catch_up();
+        self.news = true;
         let rest = match self.held_back.is_empty() {
             true => self.heard.push_partial_slice(samples).1,
             false => samples,
@@ -350,17 +350,19 @@ impl CoreEnd {
         rest.len() - kept
     }
 
-    /// Leaves what was held back, as far as there is room now.
-    fn catch_up(&mut self) {
-        if self.held_back.is_empty() {
-            return;
+    /// Leaves what was held back, as far as there is room now; true: some of it.
+    pub(super) fn catch_up(&mut self) -> bool {
+        if self.held_back.is_empty() || self.heard.is_full() {
+            return false;
         }
+        self.news = true;
         let left = self.heard.push_partial_slice(&self.held_back).1.len();
         if left == 0 {
             self.held_back = Vec::new();
         } else {
             self.held_back.drain(..self.held_back.len() - left);
         }
+        true
     }
 
     /// Leaves marks or a digit; false: no room.

@@ -27,8 +27,6 @@ pub(super) struct Port {
     /// heard as it comes.
     pub(super) block: Box<[i16]>,
     pub(super) voiced: bool,
-    /// Room for the last word, taken when the port is opened: closing allocates nothing.
-    pub(super) last: Option<Box<Counts>>,
 }
 
 /// What kinds there are.
@@ -44,13 +42,11 @@ pub(super) enum Kind {
 
 impl Port {
     pub(super) fn new(id: PortId, kind: Kind) -> Self {
-        let (last, block) = match kind {
-            Kind::Rtp(_) => (Counts::Rtp(super::RtpCounts::default()), 0),
-            Kind::Stream(_) | Kind::Player(_) => {
-                (Counts::Stream(super::StreamCounts::default()), Clock::BLOCK)
-            }
+        let block = match kind {
+            Kind::Rtp(_) => 0,
+            Kind::Stream(_) | Kind::Player(_) => Clock::BLOCK,
         };
-        Self { id, kind, block: vec![0; block].into(), voiced: false, last: Some(Box::new(last)) }
+        Self { id, kind, block: vec![0; block].into(), voiced: false }
     }
 
     pub(super) fn rtp(&self) -> Option<&RtpPort> {
@@ -81,14 +77,12 @@ impl Port {
         }
     }
 
-    /// What the port counted, in the room kept for it.
-    pub(super) fn counts(&mut self) -> Option<Box<Counts>> {
-        let mut last = self.last.take()?;
-        match &mut self.kind {
-            Kind::Rtp(port) => *last = Counts::Rtp(port.last_counts()),
-            Kind::Stream(port) => *last = Counts::Stream(port.last_counts()),
-            Kind::Player(_) => {}
-        }
-        Some(last)
+    /// The last word of what the port counted.
+    pub(super) fn counts(&mut self) -> Box<Counts> {
+        Box::new(match &mut self.kind {
+            Kind::Rtp(port) => Counts::Rtp(port.last_counts()),
+            Kind::Stream(port) => Counts::Stream(port.last_counts()),
+            Kind::Player(_) => Counts::Stream(super::StreamCounts::default()),
+        })
     }
 }

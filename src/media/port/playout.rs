@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::super::ring::{CoreEnd, News, ORDERS, Run};
+use super::super::ring::{CoreEnd, News, Run};
 use super::super::{Play, Reached, StreamCounts, StreamSpec};
 use super::arrivals::Arrivals;
 use super::quiet;
@@ -93,13 +93,13 @@ impl Playout {
             rate: spec.rate,
             arrivals: Arrivals::new(spec.prebuffer),
             state: State::Idle,
-            items: VecDeque::with_capacity(ITEMS + ORDERS),
+            items: VecDeque::with_capacity(ITEMS),
             cursor: 0,
             queued: 0,
             surplus: 0,
             taken: 0,
             reached: VecDeque::with_capacity(4),
-            told: VecDeque::with_capacity(2 * HELD),
+            told: VecDeque::with_capacity(HELD),
             down: (spec.rate != SampleRate::Hz8000)
                 .then(|| Box::new(Resampler::new(spec.rate, SampleRate::Hz8000))),
             tail: 0,

@@ -89,7 +89,7 @@ impl Stream {
             self.orphan = true;
             self.playout.orphaned();
         }
-        self.dirty |= intake.any;
+        self.dirty |= intake.any | self.end.catch_up();
         if intake.cleared {
             self.turns.cleared(intake.silenced);
         }

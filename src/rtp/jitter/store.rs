@@ -11,7 +11,7 @@ use super::Discard;
 
 const BLOCK: usize = 80;
 const BLOCK_MS: u128 = 10;
-/// At the beginning.
+/// At the beginning, of blocks and of numbers.
 const FIRST: usize = 16;
 /// Beyond the longest wait: what the line may be ahead, and a packet of 160 ms.
 const BEYOND_MS: u128 = 320;
@@ -68,6 +68,8 @@ pub(super) struct Ahead {
 pub(super) struct Store {
     /// A power of two.
     slots: Box<[Slot]>,
+    /// Numbers that may wait.
+    window: usize,
     octets: Vec<u8>,
     /// Blocks there may be.
     blocks: usize,
@@ -85,7 +87,8 @@ impl Store {
         let blocks = (max.as_millis() + BEYOND_MS).div_ceil(BLOCK_MS).min(MOST_BLOCKS) as usize;
         let window = if blocks > WINDOW { LONG_WINDOW } else { WINDOW };
         Self {
-            slots: vec![Slot::Empty; window].into(),
+            slots: [Slot::Empty; FIRST].into(),
+            window,
             octets: vec![0; BLOCK * FIRST.min(blocks)],
             blocks,
             free: first(FIRST.min(blocks)),
@@ -96,7 +99,7 @@ impl Store {
 
     /// Numbers that may wait at once.
     pub(super) fn window(&self) -> u64 {
-        self.slots.len() as u64
+        self.window as u64
     }
 
     /// The first number not yet delivered or given up.
@@ -187,6 +190,7 @@ impl Store {
     /// Notes that a number came that brings no samples.
     pub(super) fn note(&mut self, number: u64, slot: Slot) {
         if (self.next..self.next + self.window()).contains(&number) {
+            self.widen(number);
             let at = self.place(number);
             self.slots[at] = slot;
             self.end = self.end.max(number + 1);
@@ -201,6 +205,7 @@ impl Store {
         if number >= self.next + self.window() {
             return Err(Discard::Early);
         }
+        self.widen(number);
         let index = self.place(number);
         if !matches!(self.slots[index], Slot::Empty) {
             return Err(Discard::Duplicate);
@@ -221,6 +226,17 @@ impl Store {
     /// Moves the window so that it holds `number`; how much audio that cost.
     pub(super) fn make_room(&mut self, number: u64) -> u64 {
         if number < self.next + self.window() { 0 } else { self.pass_to(number) }
+    }
+
+    /// Has a place for a number inside the window.
+    fn widen(&mut self, number: u64) {
+        if number < self.next + self.slots.len() as u64 {
+            return;
+        }
+        let narrow = std::mem::replace(&mut self.slots, vec![Slot::Empty; self.window].into());
+        for number in self.next..self.end {
+            self.slots[self.place(number)] = narrow[number as usize & (narrow.len() - 1)];
+        }
     }
 
     /// Takes all the room there may be; nothing: it is taken already.
@@ -285,10 +301,10 @@ mod tests {
     #[test]
     fn a_full_store_refuses_and_stays_right() {
         let mut store = Store::new(Duration::from_millis(200));
-        let (first, all) = (store.next(), first(store.blocks));
-        let full = (0..).find(|&i| store.keep(first + i, 0, false, &[7; 1600]).is_err());
+        let (from, all) = (store.next(), first(store.blocks));
+        let full = (0..).find(|&i| store.keep(from + i, 0, false, &[7; 1600]).is_err());
         assert_eq!(full, Some(2));
-        assert_eq!(store.pass_to(first + 2), 2);
+        assert_eq!(store.pass_to(from + 2), 2);
         assert_eq!(store.free, all);
     }
 

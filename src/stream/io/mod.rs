@@ -20,7 +20,7 @@ mod wire;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -235,7 +235,9 @@ impl<A: Audio> Stream<A> {
 fn obeyed(command: Option<Command>) -> Input<'static> {
     match command {
         Some(Command::Stop(stop)) => Input::Stop(stop),
-        Some(Command::Key { digit, held }) => Input::Key { digit, held },
+        Some(Command::Key { digit, held_ms }) => {
+            Input::Key { digit, held: Duration::from_millis(held_ms.into()) }
+        }
         Some(Command::Pause) => Input::Pause(true),
         Some(Command::Resume) => Input::Pause(false),
         None => Input::Stop(Stop::CallEnded),
