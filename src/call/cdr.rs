@@ -46,7 +46,7 @@ pub struct Cdr {
     pub end: End,
     /// Media of the caller's leg.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub media: Option<Media>,
+    pub media: Option<Box<Media>>,
     /// Streams in the order they were opened.
     pub streams: Vec<StreamRecord>,
     /// Whose fault it was.

@@ -161,7 +161,7 @@ impl Call {
             ..failed(Some(sid), verdict.disposition, StreamError::Internal)
         };
         counted(&outcome);
-        stream.outcome = Some(outcome);
+        stream.outcome = Some(Box::new(outcome));
         self.outputs.push_back(Output::Unfetch(sid));
         self.tried(now, sid, Try::GivenUp);
     }

@@ -71,7 +71,7 @@ impl Call {
         if !self.leg.is_answered() {
             let denied = match why {
                 Why::Flow(_) if self.stage.last.is_none() => Denied::Asked, // no bot was asked for
-                Why::Flow(_) => Denied::from_outcome(self.stage.last.as_ref()),
+                Why::Flow(_) => Denied::from_outcome(self.stage.last.as_deref()),
                 Why::Denied(denied) => denied,
                 Why::Shutdown => Denied::Full(Full::Draining),
                 Why::Asked => Denied::Asked,
@@ -143,7 +143,7 @@ impl Call {
             Why::SessionExpired => ours("session_expired", "SIP;cause=408;text=\"session timer expired\""),
             Why::SignallingLost => ours("signalling_lost", ""),
             Why::Flow(Some(words)) => ours("flow_end", &format!("Q.850;cause=16;text=\"{words}\"")),
-            Why::Flow(None) => by_flow(self.stage.last.as_ref(), ours("flow_end", "Q.850;cause=16")),
+            Why::Flow(None) => by_flow(self.stage.last.as_deref(), ours("flow_end", "Q.850;cause=16")),
             Why::MediaTimeout => ours("media_timeout", "Q.850;cause=41;text=\"no RTP\""),
             Why::Limit => ours("call_limit", "Q.850;cause=16;text=\"call limit\""),
             Why::NoAnswer(refused) => {
@@ -154,9 +154,12 @@ impl Call {
             Why::Denied(denied) => {
                 let refusal = denied.refusal();
                 let detail = match denied {
-                    Denied::Bot { .. } => {
-                        self.stage.last.as_ref().and_then(|last| last.error.as_ref()).map(ToString::to_string)
-                    }
+                    Denied::Bot { .. } => self
+                        .stage
+                        .last
+                        .as_deref()
+                        .and_then(|last| last.error.as_ref())
+                        .map(ToString::to_string),
                     Denied::Sdp(refused) => Some(refused.to_string()),
                     _ => None,
                 };

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
 use super::admission::Admission;
 use super::cdr::{Began, Cdr, StreamRecord};
 use super::switchboard::{Line, Mailbox, Slot, Switchboard};
-use super::{Beginning, Call, Config, Input, Opening, Output, Request, intake};
+use super::{Beginning, Call, Config, Input, Opening, Output, intake};
 use crate::fetch::{self, Errand};
 use crate::ids::{CallKey, CallSid, Entropy, PortId, StreamSid};
 use crate::media::{self, Engine, Lane};
@@ -23,7 +23,7 @@ use crate::stream::{self, Baton, Left};
 use crate::telemetry::{log, metrics};
 
 /// How often a caller is heard whose bot is being asked for: well within what his line holds.
-const LISTEN: Duration = Duration::from_millis(100);
+const LISTEN: Duration = Duration::from_millis(60);
 
 /// What calls are joined to.
 pub struct Wires {
@@ -100,7 +100,8 @@ impl Desk {
                     call_id = %incoming.invite.call_id(), "call begins"
                 );
                 let (line, mailbox) = self.wires.board.open(incoming.leg);
-                tokio::spawn(attend(self.wires.clone(), beginning, line, mailbox));
+                let wires = Arc::clone(&self.wires);
+                tokio::spawn(attend(Box::new(Start { wires, beginning, mailbox }), line));
             }
             Err(refused) => {
                 let (cdr, reject) = *refused;
@@ -115,16 +116,29 @@ impl Desk {
     }
 }
 
+/// What a call's task begins with. In a box, as all that is over when the call is up, or is rare, is in boxes here: a
+/// task takes what it takes at most as long as it lives.
+struct Start {
+    wires: Arc<Wires>,
+    beginning: Beginning,
+    mailbox: Mailbox,
+}
+
 /// Runs one call; a panic in it ends it alone (reliability R-2).
-async fn attend(wires: Arc<Wires>, beginning: Beginning, line: Line, mailbox: Mailbox) {
-    let lane = wires.engine.place();
-    let trunk = beginning.config.trunks[usize::from(beginning.incoming.trunk.0)].name.clone();
-    let call = drive(wires.clone(), lane.clone(), beginning, (line.key, line.slot.clone()), mailbox);
-    if AssertUnwindSafe(call).catch_unwind().await.is_ok() {
-        return;
+async fn attend(start: Box<Start>, line: Line) {
+    let (wires, lane) = (Arc::clone(&start.wires), start.wires.engine.place());
+    let (config, trunk) = (Arc::clone(&start.beginning.config), start.beginning.incoming.trunk);
+    let call = drive(start, lane.clone(), (line.key, line.slot.clone()));
+    if AssertUnwindSafe(call).catch_unwind().await.is_err() {
+        let trunk = &config.trunks[usize::from(trunk.0)].name; // `intake::judge` found it there
+        tracing::error!(trunk = %trunk, cause = "internal", "a call failed and was ended");
+        metrics::call_panicked();
+        Box::pin(clear_away(&wires, &lane, &line)).await;
     }
-    tracing::error!(trunk = %trunk, cause = "internal", "a call failed and was ended");
-    metrics::call_panicked();
+}
+
+/// Ends what a call that failed has left.
+async fn clear_away(wires: &Wires, lane: &Lane, line: &Line) {
     let reason = Some("Q.850;cause=41".to_owned());
     let refusal = super::refusal::Denied::Internal.refusal();
     // whichever of the two fits the leg's state takes effect
@@ -147,15 +161,20 @@ struct Driver {
     stream_config: Arc<stream::Config>,
 }
 
-async fn drive(wires: Arc<Wires>, lane: Lane, beginning: Beginning, line: (CallKey, Slot), mailbox: Mailbox) {
-    let Mailbox { mut inputs, mut overflowed } = mailbox;
+/// The call itself, and what drives it.
+fn begun(start: Start, lane: Lane, (key, slot): (CallKey, Slot)) -> (Box<Call>, Driver, Mailbox) {
+    let Start { wires, beginning, mailbox } = start;
     let stream_config = beginning.config.stream.clone();
-    let (key, slot) = line;
-    let mut call = Call::inbound(key, beginning);
-    let mut driver = Driver { wires, lane, slot, streams: Vec::new(), fetches: Vec::new(), stream_config };
+    let call = Box::new(Call::inbound(key, beginning));
+    let driver = Driver { wires, lane, slot, streams: Vec::new(), fetches: Vec::new(), stream_config };
+    (call, driver, mailbox)
+}
+
+async fn drive(start: Box<Start>, lane: Lane, line: (CallKey, Slot)) {
+    let (mut call, mut driver, mut mailbox) = begun(*start, lane, line);
     loop {
         while let Some(output) = call.poll_output() {
-            match driver.carry_out(output).await {
+            match Box::pin(driver.carry_out(output)).await {
                 Then::Drain => {}
                 Then::Feed(input) => call.handle(Instant::now(), input),
                 Then::Over => return,
@@ -163,8 +182,7 @@ async fn drive(wires: Arc<Wires>, lane: Lane, beginning: Beginning, line: (CallK
         }
         let input = tokio::select! {
             biased;
-            () = flooded(&mut overflowed) => Input::Request(Request::Fail),
-            Some(input) = inputs.recv() => input,
+            input = mailbox.next() => input,
             () = until(call.poll_timeout()) => Input::Timeout,
         };
         call.handle(Instant::now(), input);
@@ -184,18 +202,6 @@ async fn until(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Resolves once, when the mailbox was full.
-async fn flooded(overflowed: &mut watch::Receiver<bool>) {
-    loop {
-        if overflowed.changed().await.is_err() {
-            return std::future::pending().await;
-        }
-        if *overflowed.borrow_and_update() {
-            return;
-        }
     }
 }
 
@@ -290,12 +296,12 @@ impl Driver {
             kept,
             leave: Some(Box::new(move |end, kept| baton.pass(Left { end, kept }))),
         };
+        let told = slot.clone();
+        let run = stream::io::run(open, receiver, move |event| {
+            count(&bot, &event);
+            told.put(Input::Stream(sid, event));
+        });
         tokio::spawn(async move {
-            let told = slot.clone();
-            let run = stream::io::run(open, receiver, move |event| {
-                count(&bot, &event);
-                told.put(Input::Stream(sid, event));
-            });
             if AssertUnwindSafe(run).catch_unwind().await.is_err() {
                 metrics::call_panicked();
                 slot.put(Input::Stream(sid, broken(sid)));

@@ -55,8 +55,6 @@ pub(super) struct Leg {
     pub(super) wish: Option<sdp::Wish>,
     /// What was agreed last.
     pub(super) spec: Option<RtpSpec>,
-    /// Our SDP as last sent.
-    pub(super) sdp: String,
     /// An offer of ours waits for its answer in an ACK, or in the PRACK of a 183.
     pub(super) offered: bool,
     /// Offer and answer were exchanged in reliable answers before the 200, which then has none.
@@ -78,7 +76,6 @@ impl Leg {
             session: sdp::Session::new(chance),
             wish: None,
             spec: None,
-            sdp: String::new(),
             offered: false,
             early: Early::default(),
             held: false,
@@ -91,6 +88,11 @@ impl Leg {
         let changed = self.spec.as_ref() != Some(&spec);
         self.spec = Some(spec);
         changed
+    }
+
+    /// Our SDP as last sent.
+    pub(super) fn sdp(&self) -> String {
+        self.session.last().unwrap_or_default().to_owned()
     }
 
     /// The 200 went out, and it is not over.

@@ -40,7 +40,7 @@ mod verb;
 mod verdict;
 pub mod wiring;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -63,7 +63,7 @@ use record::Record;
 use stage::Stage;
 
 use crate::flow::{Cursor, Fact};
-use crate::ids::{CallKey, CallSid, Entropy, PortId, TrunkId};
+use crate::ids::{CallKey, CallSid, Entropy, PortId, Seed, TrunkId};
 use crate::media::Link;
 use crate::sip::{self, Incoming};
 
@@ -76,7 +76,7 @@ pub struct Call {
     parties: Parties,
     config: Arc<Config>,
     admission: Admission,
-    entropy: Entropy,
+    chance: Seed,
     leg: Leg,
     flow: Cursor,
     /// What the flow is still to be told.
@@ -86,7 +86,7 @@ pub struct Call {
     stage: Stage,
     /// What the caller hears until a bot is there.
     music: Option<Music>,
-    links: BTreeSet<Link>,
+    links: Box<[Link]>,
     next_port: u8,
     timers: Timers,
     ending: Option<Ending>,
@@ -158,7 +158,7 @@ impl Call {
             telling: false,
             stage: Stage::default(),
             music: None,
-            links: BTreeSet::new(),
+            links: Box::default(),
             next_port: 1,
             timers: Timers::default(),
             ending: None,
@@ -168,7 +168,7 @@ impl Call {
             parties,
             config,
             admission,
-            entropy,
+            chance: entropy.seed(),
             record,
             origin: Origin {
                 trunk: incoming.trunk,
@@ -203,7 +203,11 @@ impl Call {
 
     /// What it causes, in order.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let next = self.outputs.pop_front();
+        if next.is_none() {
+            self.outputs = VecDeque::new(); // a call that talks has none for minutes
+        }
+        next
     }
 
     /// When `Input::Timeout` is due.
@@ -241,12 +245,12 @@ impl Call {
             forks: self.stage.open_forks().collect(),
             held: self.leg.held && !self.trunk().hold_passes,
         });
-        for gone in self.links.difference(&wanted) {
+        for gone in self.links.iter().filter(|link| !wanted.contains(link)) {
             self.outputs.push_back(Output::Media(crate::media::Command::Unlink(*gone)));
         }
-        for new in wanted.difference(&self.links) {
+        for new in wanted.iter().filter(|link| !self.links.contains(link)) {
             self.outputs.push_back(Output::Media(crate::media::Command::Link(*new)));
         }
-        self.links = wanted;
+        self.links = wanted.into_iter().collect();
     }
 }

@@ -39,7 +39,7 @@ impl Call {
             Some(track) => Role::Fork { track, skip_ringing: wanted.settings.skip_ringing },
             None => Role::Bot,
         };
-        let (sid, number) = (StreamSid::fresh(&mut self.entropy), self.stage.number());
+        let (sid, number) = (StreamSid::fresh(&mut self.chance.wake()), self.stage.number());
         let none = |call: &mut Self, sid, disposition, error| {
             call.no_stream(now, (number, role), failed(sid, disposition, error));
         };
@@ -98,6 +98,7 @@ impl Call {
         wanted: &Wanted,
     ) {
         let id = self.free_port();
+        self.stage.streams.reserve_exact(1); // seldom more than one
         self.stage.streams.push(Stream {
             sid,
             id,
@@ -205,7 +206,7 @@ impl Call {
             return Keys::Clear;
         }
         let account = self.config.account(&self.account);
-        let keys = Keys::of(true, account.dtmf_key.as_ref(), self.entropy.fork());
+        let keys = Keys::of(true, account.dtmf_key.as_ref(), self.chance.wake());
         if matches!(keys, Keys::Withheld) {
             tracing::error!(
                 call = %self.sid, stream = %sid, account = %self.account, cause = "no_dtmf_key",
@@ -246,10 +247,11 @@ impl Call {
         };
         dynamic::counted(&outcome);
         let bot = String::new();
-        let over = Finished { number, track, bot, outcome: outcome.clone(), port: None, counts: None };
+        let over =
+            Finished { number, track, bot, outcome: Box::new(outcome.clone()), port: None, counts: None };
         self.record.finished.push(over);
         if role == Role::Bot {
-            self.stage.last = Some(outcome);
+            self.stage.last = Some(Box::new(outcome));
             self.tell_end(now);
         }
     }

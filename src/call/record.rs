@@ -32,7 +32,7 @@ pub(super) struct Record {
     /// The leg's port is closed or closing.
     pub(super) awaits_rtp: bool,
     /// What it counted.
-    pub(super) rtp: Option<RtpCounts>,
+    pub(super) rtp: Option<Box<RtpCounts>>,
     /// Streams of which nothing more will be told.
     pub(super) finished: Vec<Finished>,
     /// The CDR is out.
@@ -48,10 +48,10 @@ pub(super) struct Finished {
     pub(super) track: Option<Track>,
     /// For metrics: the host that stands in the configuration.
     pub(super) bot: String,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: Box<Outcome>,
     /// Whose counts are missing.
     pub(super) port: Option<PortId>,
-    pub(super) counts: Option<StreamCounts>,
+    pub(super) counts: Option<Box<StreamCounts>>,
 }
 
 impl Record {
@@ -114,7 +114,7 @@ impl Record {
     }
 
     /// Counts of a stream port whose session was put away before.
-    pub(super) fn late_counts(&mut self, port: PortId, counts: StreamCounts) {
+    pub(super) fn late_counts(&mut self, port: PortId, counts: Box<StreamCounts>) {
         let of = |finished: &&mut Finished| finished.port == Some(port) && finished.counts.is_none();
         if let Some(finished) = self.finished.iter_mut().find(of) {
             finished.counts = Some(counts);
@@ -132,16 +132,16 @@ impl Record {
         cdr.sip.code = cdr.sip.code.or(ending.code);
         cdr.sip.reason.clone_from(&ending.reason);
         cdr.end = End { by: ending.by, cause: ending.cause, detail: ending.detail.clone() };
-        cdr.media = self.rtp.as_ref().zip(spec).map(|(counts, spec)| Media::new(spec, counts));
+        cdr.media = self.rtp.as_ref().zip(spec).map(|(counts, spec)| Box::new(Media::new(spec, counts)));
         cdr.streams = self
             .finished
             .iter()
             .map(|finished| StreamRecord {
                 bot: finished.bot.clone(),
-                ..StreamRecord::new(&finished.outcome, finished.track, finished.counts.as_ref())
+                ..StreamRecord::new(&finished.outcome, finished.track, finished.counts.as_deref())
             })
             .collect();
-        cdr.verdict = Verdict::of(ending.cause, cdr.media.as_ref(), &cdr.streams);
+        cdr.verdict = Verdict::of(ending.cause, cdr.media.as_deref(), &cdr.streams);
         cdr.clone()
     }
 }

@@ -35,7 +35,8 @@ impl Call {
             && self.ending.is_none()
             && self.trunk().dtmf != Dtmf::Rfc4733
         {
-            self.outputs.push_back(Output::Stream(sid, stream::Command::Key { digit, held }));
+            let held_ms = u32::try_from(held.as_millis()).unwrap_or(u32::MAX);
+            self.outputs.push_back(Output::Stream(sid, stream::Command::Key { digit, held_ms }));
         }
     }
 
@@ -99,13 +100,13 @@ impl Call {
             self.leg.early = Early::Done; // before the 200 only what reliable answers settled can be changed
         }
         let Some(body) = body.filter(|body| !body.bytes.is_empty()) else {
-            self.leg.sdp = sdp::offer(&mut self.leg.session, &wish);
+            sdp::offer(&mut self.leg.session, &wish);
             self.leg.offered = true;
             return self.accept();
         };
         match sdp::answer(&body.bytes, &body.content_type, &wish, &self.leg.session) {
             Ok(answered) => {
-                self.leg.sdp = self.leg.session.render(&answered.sdp);
+                self.leg.session.render(&answered.sdp);
                 self.accept();
                 self.agreed(&answered.media);
             }
@@ -118,7 +119,7 @@ impl Call {
     }
 
     fn accept(&mut self) {
-        let body = Some(Body::sdp(self.leg.sdp.clone()));
+        let body = Some(Body::sdp(self.leg.sdp()));
         self.outputs.push_back(Output::Sip(sip::Command::Accept { leg: self.leg.id, body }));
     }
 
@@ -167,8 +168,9 @@ impl Call {
 
     fn closed(&mut self, now: Instant, port: crate::ids::PortId, counts: Counts) {
         match counts {
-            Counts::Rtp(counts) if port == self.leg.port => self.record.rtp = Some(counts),
+            Counts::Rtp(counts) if port == self.leg.port => self.record.rtp = Some(Box::new(counts)),
             Counts::Stream(counts) => {
+                let counts = Box::new(counts);
                 if let Some(stream) = self.stage.streams.iter_mut().find(|stream| stream.id == port) {
                     stream.counts = Some(counts);
                     self.put_away();

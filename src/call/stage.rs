@@ -23,7 +23,7 @@ pub(super) struct Stage {
     /// Streams of which something more will be told, in the order they were opened: at most one bot's, and forks.
     pub(super) streams: Vec<Stream>,
     /// How the last bot's stream ended: what a hangup says.
-    pub(super) last: Option<Outcome>,
+    pub(super) last: Option<Box<Outcome>>,
     /// The bot's place among the streams: bots that are tried one after the other share it.
     pub(super) place: Option<Arc<StreamPermit>>,
     /// The stream of the bot that was lost last.
@@ -86,9 +86,9 @@ pub(super) struct Stream {
     /// The engine has it.
     pub(super) open: bool,
     /// Told by the session when it ended.
-    pub(super) outcome: Option<Outcome>,
+    pub(super) outcome: Option<Box<Outcome>>,
     /// Told by the engine when it closed.
-    pub(super) counts: Option<StreamCounts>,
+    pub(super) counts: Option<Box<StreamCounts>>,
     /// `Close` was sent.
     pub(super) closing: bool,
     /// All it left has been played, as the engine tells; the session may tell of its end after that.

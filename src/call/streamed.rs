@@ -60,7 +60,7 @@ impl Call {
         let ending = self.ending.is_some();
         let Some(stream) = self.stage.stream(sid) else { return };
         if stream.role != Role::Bot {
-            stream.outcome = Some(outcome);
+            stream.outcome = Some(Box::new(outcome));
             self.lower(sid);
             self.put_away();
             return self.conclude_if_done(now); // the call is not touched
@@ -73,8 +73,8 @@ impl Call {
         if left.is_some() {
             (stream.handed, stream.open) = (true, false);
         }
-        stream.outcome = Some(outcome.clone());
-        self.stage.last = Some(outcome);
+        stream.outcome = Some(Box::new(outcome.clone()));
+        self.stage.last = Some(Box::new(outcome));
         if left.is_some() {
             self.stage.left = left; // else what an earlier one left still waits
         }

@@ -1,9 +1,9 @@
 //! Who is on the line: legs and calls to mailboxes. Nothing waits for a call: a mailbox that is full ends its call.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::Notify;
 
 use super::{Input, Request};
 use crate::ids::{CallKey, LegId};
@@ -13,25 +13,77 @@ const MAILBOX: usize = 64;
 
 /// Where one call takes its inputs from.
 #[derive(Debug)]
-pub struct Mailbox {
-    pub(super) inputs: mpsc::Receiver<Input>,
-    /// Set when it was full.
-    pub(super) overflowed: watch::Receiver<bool>,
+pub struct Mailbox(Arc<Letters>);
+
+impl Mailbox {
+    /// The next, when there is one; `Request::Fail` before all else, once the mailbox was full. May be dropped at any await.
+    pub(super) async fn next(&mut self) -> Input {
+        loop {
+            if let Some(input) = self.0.take() {
+                return input;
+            }
+            self.0.came.notified().await;
+        }
+    }
 }
 
 /// Where inputs of one call are put.
 #[derive(Clone, Debug)]
 pub struct Slot {
-    inputs: mpsc::Sender<Input>,
-    overflow: Arc<watch::Sender<bool>>,
+    letters: Arc<Letters>,
+}
+
+/// What waits for one call. No channel: that has room for many all the time, and a call has few.
+#[derive(Debug, Default)]
+struct Letters {
+    waiting: Mutex<Waiting>,
+    came: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    inputs: VecDeque<Input>,
+    /// There was one too many.
+    overflowed: bool,
+}
+
+impl Letters {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner) // whole at every step
+    }
+
+    /// False: there is no room.
+    fn put(&self, input: Input) -> bool {
+        let mut waiting = self.lock();
+        let room = waiting.inputs.len() < MAILBOX;
+        if room {
+            waiting.inputs.push_back(input);
+        } else {
+            waiting.overflowed = true;
+        }
+        drop(waiting);
+        self.came.notify_one();
+        room
+    }
+
+    fn take(&self) -> Option<Input> {
+        let mut waiting = self.lock();
+        if std::mem::take(&mut waiting.overflowed) {
+            return Some(Input::Request(Request::Fail));
+        }
+        let next = waiting.inputs.pop_front();
+        if waiting.inputs.is_empty() {
+            waiting.inputs = VecDeque::new();
+        }
+        next
+    }
 }
 
 impl Slot {
     /// Puts it there, or ends the call.
     pub fn put(&self, input: Input) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.inputs.try_send(input) {
+        if !self.letters.put(input) {
             crate::telemetry::metrics::mailbox_overflow();
-            self.overflow.send_replace(true);
         }
     }
 }
@@ -54,16 +106,15 @@ impl Switchboard {
 
     /// A new line for a call with this leg.
     pub fn open(&self, leg: LegId) -> (Line, Mailbox) {
-        let (inputs, receiver) = mpsc::channel(MAILBOX);
-        let (overflow, overflowed) = watch::channel(false);
-        let slot = Slot { inputs, overflow: Arc::new(overflow) };
+        let letters = Arc::new(Letters::default());
+        let slot = Slot { letters: Arc::clone(&letters) };
         let mut lines = self.lock();
         let key = CallKey(lines.next);
         lines.next += 1;
         lines.legs.insert(leg, key);
         lines.calls.insert(key, slot.clone());
         drop(lines);
-        (Line { board: self.clone(), key, leg, slot }, Mailbox { inputs: receiver, overflowed })
+        (Line { board: self.clone(), key, leg, slot }, Mailbox(letters))
     }
 
     /// The mailbox of a leg's call; none when it is over.
@@ -118,14 +169,16 @@ impl Drop for Line {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[test]
     fn a_call_is_found_until_its_line_is_dropped() {
         let board = Switchboard::default();
-        let (line, mut mailbox) = board.open(LegId(7));
+        let (line, mailbox) = board.open(LegId(7));
         board.by_leg(LegId(7)).unwrap().put(Input::Timeout);
-        assert!(matches!(mailbox.inputs.try_recv(), Ok(Input::Timeout)));
+        assert!(matches!(mailbox.0.take(), Some(Input::Timeout)));
         assert_eq!(board.len(), 1);
         drop(line);
         assert!(board.by_leg(LegId(7)).is_none() && board.is_empty());
@@ -138,6 +191,21 @@ mod tests {
         for _ in 0..=MAILBOX {
             line.slot.put(Input::Timeout);
         }
-        assert!(*mailbox.overflowed.borrow());
+        assert!(matches!(mailbox.0.take(), Some(Input::Request(Request::Fail))), "at once");
+        assert!((0..MAILBOX).all(|_| matches!(mailbox.0.take(), Some(Input::Timeout))));
+        assert!(mailbox.0.take().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_waits_hears_of_an_input() {
+        let board = Switchboard::default();
+        let (line, mut mailbox) = board.open(LegId(1));
+        assert!(mailbox.next().now_or_never().is_none());
+        line.slot.put(Input::Timeout);
+        assert!(matches!(mailbox.next().await, Input::Timeout));
+        let waits = tokio::spawn(async move { mailbox.next().await });
+        tokio::task::yield_now().await;
+        line.slot.put(Input::Request(Request::Hangup));
+        assert!(matches!(waits.await, Ok(Input::Request(Request::Hangup))));
     }
 }

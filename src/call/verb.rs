@@ -80,9 +80,9 @@ impl Call {
                 Err(refused) => return self.deny(now, &Denied::Sdp(refused)),
             };
             self.leg.agree(offer::spec(self.trunk(), &self.leg, &answered.media), answered.media.held);
-            self.leg.sdp = self.leg.session.render(&answered.sdp);
+            self.leg.session.render(&answered.sdp);
         } else {
-            self.leg.sdp = sdp::offer(&mut self.leg.session, &wish);
+            sdp::offer(&mut self.leg.session, &wish);
             self.leg.offered = true;
         }
         self.ring(now);
@@ -95,7 +95,7 @@ impl Call {
             Ring::Nothing => return,
             // an unreliable 183 may not hold our offer (RFC 3262): with a late offer there is nothing to hear yet
             Ring::EarlyMedia if !self.leg.offered || self.origin.reliable => {
-                (183, Some(Body::sdp(self.leg.sdp.clone())))
+                (183, Some(Body::sdp(self.leg.sdp())))
             }
             Ring::EarlyMedia | Ring::Ringing => (180, None),
         };
@@ -123,7 +123,7 @@ impl Call {
         telemetry::metrics::call_set_up(&self.trunk().name, self.record.since_invite(now), true);
         self.timers.max_call = Some(now + self.trunk().max_call);
         self.open_port(); // before the 200: nothing the peer sends on it may find no one
-        let body = (self.leg.early != Early::Done).then(|| Body::sdp(self.leg.sdp.clone()));
+        let body = (self.leg.early != Early::Done).then(|| Body::sdp(self.leg.sdp()));
         self.outputs.push_back(Output::Sip(sip::Command::Answer { leg: self.leg.id, body }));
         self.raise_all();
         self.resume_forks();
@@ -133,7 +133,7 @@ impl Call {
     /// What we can do, with a key to spare; known once a socket is reserved.
     pub(super) fn wish(&mut self) -> Option<sdp::Wish> {
         let mut wish = self.leg.wish.clone()?;
-        self.entropy.fill(&mut wish.secret.0);
+        self.chance.wake().fill(&mut wish.secret.0);
         Some(wish)
     }
 

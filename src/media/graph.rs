@@ -12,22 +12,25 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::counts::Tally;
+use super::parcels::Parcels;
 use super::patch::{Patch, Path, scale};
 use super::port::quiet::QUIET;
-use super::port::rtp::{Arrived, Outgoing, RtpPort};
+use super::port::rtp::{Arrived, Line, RtpPort};
 use super::port::stream::StreamPort;
 use super::port::{Kind, Port};
+use super::ready::Knock;
 use super::ring::Wake;
 use super::tick::Clock;
 use super::{Command, Event, Link, PortId, Reservation, RtpSpec, Spec, WallClock};
 use crate::audio::level;
-use crate::ids::Entropy;
+use crate::ids::{Entropy, Seed};
+use crate::rtp::packet::MAX_PAYLOAD;
 use crate::units::Gain;
 
 /// Events that wait to be taken; beyond, keys are lost, other events wait all the same.
 const EVENTS: usize = 16;
-/// Packets that wait to be taken: those of one run of an ordinary call, and room.
-const PACKETS: usize = 4;
+/// Room for those of an ordinary call.
+const FEW: usize = 4;
 /// The clock is let go only after so many samples of silence: no packet that follows a word, or cuts one short, is kept
 /// waiting for it.
 const SETTLED: usize = 1600;
@@ -42,7 +45,7 @@ pub struct Graph {
     /// The last time it was told.
     now: Instant,
     wait: Duration,
-    chance: Entropy,
+    chance: Seed,
     #[allow(clippy::vec_box)] // a closed port leaves by its box: nothing is allocated or freed on the way
     ports: Vec<Box<Port>>,
     patch: Patch,
@@ -50,9 +53,7 @@ pub struct Graph {
     voiced: bool,
     /// Samples of our own silence since.
     hushed: usize,
-    packets: Vec<(PortId, Outgoing)>,
-    /// Packets of the above that are taken.
-    taken: usize,
+    packets: Parcels,
     events: VecDeque<Event>,
     /// Closed ports whose leave is among the packets: their sockets are needed until it is taken.
     #[allow(clippy::vec_box)] // as above
@@ -90,22 +91,21 @@ pub struct Transmit<'a> {
 impl Graph {
     /// A call without ports; its clock begins. `wait`: the longest for a missing packet (`Config::jitter_max`);
     /// `chance`: for what an RTP source must not have guessable.
-    pub fn new(now: Instant, wait: Duration, chance: Entropy) -> Self {
+    pub fn new(now: Instant, wait: Duration, mut chance: Entropy) -> Self {
         Self {
             clock: Clock::new(now),
             wall: WallClock::new(now, Duration::ZERO),
             now,
             wait,
-            chance,
-            ports: Vec::with_capacity(4),
+            chance: chance.seed(),
+            ports: Vec::with_capacity(FEW),
             patch: Patch::new(),
             voiced: false,
             hushed: 0,
-            packets: Vec::with_capacity(PACKETS),
-            taken: 0,
-            events: VecDeque::with_capacity(EVENTS),
-            leaving: Vec::with_capacity(4),
-            spent: Vec::with_capacity(4),
+            packets: Parcels::new(),
+            events: VecDeque::with_capacity(FEW),
+            leaving: Vec::with_capacity(FEW),
+            spent: Vec::with_capacity(FEW),
             closed: Tally::default(),
         }
     }
@@ -148,6 +148,18 @@ impl Graph {
         }
         self.deliver(now, at);
         self.orders(now);
+    }
+
+    /// A bot has something to say that was silent.
+    pub(super) fn heed(&mut self, now: Instant) {
+        self.orders(now);
+    }
+
+    /// Where this stream's session is to mark that.
+    pub(super) fn hailed_by(&mut self, id: PortId, hail: Knock) {
+        if let Some(stream) = self.port(id).and_then(Port::stream_mut) {
+            stream.hailed_by(hail);
+        }
     }
 
     /// Takes a datagram of the socket beside a port's in: RTCP.
@@ -197,17 +209,13 @@ impl Graph {
 
     /// The next packet to send.
     pub fn transmit(&mut self) -> Option<Transmit<'_>> {
-        if self.taken == self.packets.len() {
-            self.packets.clear();
-            self.taken = 0;
+        let Some((parcel, bytes)) = self.packets.next() else {
             self.spent.extend(self.leaving.drain(..).map(|port| Spent(Remains::Port(port))));
             return None;
-        }
-        let (port, packet) = &self.packets[self.taken];
-        self.taken += 1;
-        let bytes = &packet.bytes[..packet.length];
-        let from = reservation(&self.ports, *port).or_else(|| reservation(&self.leaving, *port));
-        Some(Transmit { port: *port, beside: packet.beside, to: packet.to, bytes, from })
+        };
+        let port = parcel.port;
+        let from = reservation(&self.ports, port).or_else(|| reservation(&self.leaving, port));
+        Some(Transmit { port, beside: parcel.beside, to: parcel.to, bytes, from })
     }
 
     /// The kernel did not take a packet of this port.
@@ -271,7 +279,7 @@ impl Graph {
                 reservation,
                 self.wait,
                 self.wall,
-                &mut self.chance,
+                &mut self.chance.wake(),
             ))),
             Spec::Stream(StreamPort(mut stream)) => {
                 stream.open(&self.clock, now);
@@ -287,12 +295,10 @@ impl Graph {
         let mut port = self.ports.swap_remove(at);
         self.patch.forget(id);
         self.closed.count(&port);
-        if let Some(counts) = port.counts() {
-            self.events.push_back(Event::Closed(id, counts));
-        }
+        self.events.push_back(Event::Closed(id, port.counts()));
         match port.rtp_mut().and_then(|rtp| rtp.farewell(self.now)) {
             Some(leave) => {
-                self.packets.push((id, leave));
+                self.packets.push(id, &leave);
                 self.leaving.push(port);
             }
             None => self.spent.push(Spent(Remains::Port(port))),
@@ -306,17 +312,18 @@ impl Graph {
     /// Passes on what an RTP port has: pieces of its line, then keys.
     fn deliver(&mut self, now: Instant, at: usize) {
         let (id, elapsed) = (self.ports[at].id, self.clock.elapsed(now));
-        while let Some(samples) = self.ports[at].rtp_mut().and_then(|rtp| rtp.pop(now)) {
+        let mut line: Line = [0; MAX_PAYLOAD];
+        while let Some(samples) = self.ports[at].rtp_mut().and_then(|rtp| rtp.pop(now, &mut line)) {
+            let line = &line[..samples];
             for link in 0..self.patch.len() {
                 let linked = self.patch.at_mut(link);
                 let Link { from, to, gain, .. } = linked.link;
                 if from != id {
                     continue;
                 }
-                let Some(line) = self.ports[at].rtp().map(|rtp| rtp.line(samples)) else { continue };
                 match linked.path {
                     Path::Gathers => linked.keep(line),
-                    Path::Drives => drive(&mut self.ports, at, to, gain, samples, (now, elapsed)),
+                    Path::Drives => drive(&mut self.ports, at, (to, gain), line, (now, elapsed)),
                     Path::Blocks => {}
                 }
             }
@@ -382,10 +389,9 @@ impl Graph {
         let ticked = self.clock.tick();
         for at in 0..self.ports.len() {
             let port = &mut *self.ports[at];
-            let block = &mut port.block[..n];
             match &mut port.kind {
-                Kind::Stream(stream) => port.voiced = stream.pull(now, due, block),
-                Kind::Player(player) => port.voiced = player.pull(block),
+                Kind::Stream(stream) => port.voiced = stream.pull(now, due, &mut port.block[..n]),
+                Kind::Player(player) => port.voiced = player.pull(&mut port.block[..n]),
                 Kind::Rtp(_) => self.deliver(now, at),
             }
         }
@@ -427,7 +433,7 @@ impl Graph {
         match &mut self.ports[at].kind {
             Kind::Rtp(rtp) => {
                 let packets = &mut self.packets;
-                if rtp.say(heard, voiced, |packet| packets.push((id, packet))) {
+                if rtp.say(heard, voiced, |packet| packets.push(id, &packet)) {
                     self.events.push_back(Event::FirstOut(id));
                 }
                 return voiced;
@@ -462,7 +468,9 @@ impl Graph {
             }
             Kind::Player(player) => player.drained().then_some(Event::Drained(id)),
             Kind::Rtp(rtp) => {
-                self.packets.extend(rtp.report(now).map(|report| (id, report)));
+                if let Some(report) = rtp.report(now) {
+                    self.packets.push(id, &report);
+                }
                 rtp.gone_silent(now).then_some(Event::Silent(id))
             }
         };
@@ -478,15 +486,13 @@ fn reservation(ports: &[Box<Port>], id: PortId) -> Option<&Reservation> {
 fn drive(
     ports: &mut [Box<Port>],
     from: usize,
-    to: PortId,
-    gain: Gain,
-    samples: usize,
+    (to, gain): (PortId, Gain),
+    line: &[i16],
     (now, elapsed): (Instant, u64),
 ) {
     let Some(to) = ports.iter().position(|port| port.id == to) else { return };
     let Ok([from, to]) = ports.get_disjoint_mut([from, to]) else { return };
     let (Some(rtp), Some(stream)) = (from.rtp(), to.stream_mut()) else { return };
-    let line = rtp.line(samples);
     if gain == Gain::UNITY {
         return stream.follow(now, line, elapsed, rtp.genuine());
     }

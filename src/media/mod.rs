@@ -16,6 +16,7 @@ pub mod bell;
 mod counts;
 mod engine;
 pub mod graph;
+mod parcels;
 mod patch;
 mod pin;
 pub mod port;
@@ -299,9 +300,10 @@ impl StreamCounts {
     /// Turns and clears that are listed.
     pub const LISTED: usize = 256;
 
-    /// Nothing counted, and room for the lists.
+    /// Nothing counted, and room for the lists of an ordinary call; those of a long one grow, at its 9th turn, its 17th
+    /// and so on.
     fn with_room() -> Self {
-        let (turns_ms, clears_ms) = (Vec::with_capacity(Self::LISTED), Vec::with_capacity(Self::LISTED));
+        let (turns_ms, clears_ms) = (Vec::with_capacity(8), Vec::with_capacity(4));
         Self { turns_ms, clears_ms, ..Self::default() }
     }
 }
@@ -323,6 +325,15 @@ pub enum Play {
     /// Drop everything before it; its marks are told as cleared.
     Clear {
         /// When the bot asked for it; absent: nobody is to hear it any more, and it counts as discarded.
+        asked: Option<Instant>,
+    },
+    /// Marks for which there was no room, and the `Clear` behind them, which waits for none: they are told as cleared.
+    MarksAndClear {
+        /// The first's number.
+        first: u32,
+        /// The last's: the others' lie between.
+        last: u32,
+        /// As of `Clear`.
         asked: Option<Instant>,
     },
     /// No more will come: play what is there up to this many samples of audio ordered since the stream began

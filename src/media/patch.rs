@@ -135,8 +135,9 @@ impl Patch {
                 }
                 Path::Blocks => {
                     let Some(port) = ports.iter().find(|port| port.id == linked.link.from) else { continue };
+                    let Some(block) = port.block.get(..out.len()) else { continue };
                     voiced |= port.voiced;
-                    &port.block[..out.len()]
+                    block
                 }
             };
             if heard == 0 && linked.link.gain == Gain::UNITY {

@@ -29,11 +29,14 @@ pub(super) const ORDERS: usize = 32;
 /// Orders kept free for `Clear` and `Finish`, so that they pass when audio is refused.
 const KEPT_FREE: usize = 8;
 /// Runs of marks, and digits, under way to the session.
-const TOLD: usize = 32;
+const TOLD: usize = 16;
 /// Buffers that may be with the core at once: no more come back than this ring holds.
-const SPENT: usize = 64;
-/// Milliseconds of heard audio under way to the session: longer than a session is ever kept from reading.
-const HEARD_MS: u32 = 320;
+const SPENT: usize = 40;
+/// Milliseconds of heard audio under way to the session, longer than it is kept from reading on a machine that keeps up.
+const HEARD_MS: u32 = 80;
+/// What is beyond it waits with the core, in room that is taken then and given back: together longer than a session is
+/// ever kept from reading, and than what a jitter buffer lets go at once.
+const HELD_BACK_MS: u32 = 240;
 
 /// An order, and when it was left.
 type Stamped = (Play, Option<Instant>);
@@ -99,6 +102,9 @@ struct Shared {
     knock: OnceLock<Knock>,
     /// An order was given back: room is worth telling.
     refused: AtomicBool,
+    /// Where the core is told of audio while it plays none.
+    hail: OnceLock<Knock>,
+    silent: AtomicBool,
 }
 
 /// The two ends of a stream's rings.
@@ -112,11 +118,15 @@ pub(super) fn rings(spec: StreamSpec) -> (CoreEnd, StreamEnd) {
         bell: Bell::new(),
         knock: OnceLock::new(),
         refused: AtomicBool::new(false),
+        hail: OnceLock::new(),
+        silent: AtomicBool::new(true),
     });
     let notify = Arc::new(Notify::new());
     let core = CoreEnd {
         orders: order_queue,
         heard: heard_in,
+        held_back: Vec::new(),
+        most_held: spec.rate.samples(HELD_BACK_MS),
         told: told_in,
         spent: spent_in,
         shared: Arc::clone(&shared),
@@ -220,7 +230,7 @@ impl StreamEnd {
         let room = match order {
             Play::Audio(_) => self.orders.slots() > KEPT_FREE && self.away < SPENT,
             Play::Mark(_) | Play::Marks { .. } => self.orders.slots() > KEPT_FREE,
-            Play::Clear { .. } | Play::Finish { .. } => true,
+            Play::Clear { .. } | Play::MarksAndClear { .. } | Play::Finish { .. } => true,
         };
         if !room {
             return Err(order);
@@ -229,6 +239,9 @@ impl StreamEnd {
         match self.orders.push((order, at)) {
             Ok(()) => {
                 self.away += usize::from(audio);
+                if audio && self.shared.silent.load(Ordering::Relaxed) {
+                    self.shared.hail.get().into_iter().for_each(Knock::mark);
+                }
                 self.finished |= finish;
                 Ok(())
             }
@@ -288,6 +301,9 @@ impl StreamEnd {
 pub(super) struct CoreEnd {
     orders: Consumer<Stamped>,
     heard: Producer<i16>,
+    /// Heard samples that found no room, before all that follow.
+    held_back: Vec<i16>,
+    most_held: usize,
     told: Producer<News>,
     spent: Producer<Vec<i16>>,
     shared: Arc<Shared>,
@@ -307,7 +323,7 @@ impl CoreEnd {
         let waiting = self.orders.slots();
         let Ok(chunk) = self.orders.read_chunk(waiting) else { return 0 };
         let (head, tail) = chunk.as_slices();
-        let clear = |order: &Stamped| matches!(order.0, Play::Clear { .. });
+        let clear = |order: &Stamped| matches!(order.0, Play::Clear { .. } | Play::MarksAndClear { .. });
         match tail.iter().rposition(clear) {
             Some(at) => head.len() + at + 1,
             None => head.iter().rposition(clear).map_or(0, |at| at + 1),
@@ -320,10 +336,33 @@ impl CoreEnd {
         self.orders.is_abandoned() && self.orders.is_empty()
     }
 
-    /// Leaves heard samples; the number that found no room.
+    /// Leaves heard samples; the number that found no room. The one place where a core may allocate while a call is up:
+    /// the session has not read for long.
     pub(super) fn hear(&mut self, samples: &[i16]) -> usize {
+        self.catch_up();
         self.news = true;
-        self.heard.push_partial_slice(samples).1.len()
+        let rest = match self.held_back.is_empty() {
+            true => self.heard.push_partial_slice(samples).1,
+            false => samples,
+        };
+        let kept = rest.len().min(self.most_held - self.held_back.len());
+        self.held_back.extend_from_slice(&rest[..kept]);
+        rest.len() - kept
+    }
+
+    /// Leaves what was held back, as far as there is room now; true: some of it.
+    pub(super) fn catch_up(&mut self) -> bool {
+        if self.held_back.is_empty() || self.heard.is_full() {
+            return false;
+        }
+        self.news = true;
+        let left = self.heard.push_partial_slice(&self.held_back).1.len();
+        if left == 0 {
+            self.held_back = Vec::new();
+        } else {
+            self.held_back.drain(..self.held_back.len() - left);
+        }
+        true
     }
 
     /// Leaves marks or a digit; false: no room.
@@ -336,6 +375,17 @@ impl CoreEnd {
     pub(super) fn spend(&mut self, buffer: Vec<i16>) {
         let sent = self.spent.push(buffer);
         debug_assert!(sent.is_ok(), "more buffers with the core than the ring home holds");
+    }
+
+    /// Where audio is marked that comes while none plays: a core that is awake finds it in its next step, one that
+    /// sleeps when it wakes.
+    pub(super) fn hailed_by(&mut self, hail: Knock) {
+        let _ = self.shared.hail.set(hail); // a port stays on its core
+    }
+
+    /// Whether nothing plays.
+    pub(super) fn set_silent(&self, silent: bool) {
+        self.shared.silent.store(silent, Ordering::Relaxed);
     }
 
     /// So many samples have left the playout.
@@ -372,6 +422,8 @@ mod tests {
         assert!(matches!(end.play(Play::Mark(1)), Err(Play::Mark(1))));
         assert!(end.play(Play::Clear { asked: None }).is_ok());
         assert_eq!(core.until_clear(), ORDERS - KEPT_FREE + 1);
+        assert!(end.play(Play::MarksAndClear { first: 1, last: 2, asked: None }).is_ok());
+        assert_eq!(core.until_clear(), ORDERS - KEPT_FREE + 2);
         while core.order().is_some() {}
         assert!(end.play(Play::Mark(1)).is_ok());
         assert_eq!(core.until_clear(), 0);
@@ -395,6 +447,23 @@ mod tests {
             core.spend(buffer);
         }
         assert!(end.play(Play::Audio(vec![1])).is_ok());
+    }
+
+    #[test]
+    fn what_a_session_does_not_read_for_long_is_held_back_in_order_and_its_room_given_back() {
+        let (mut core, mut end) = rings(spec());
+        let all: Vec<i16> = (0..320 * 8).collect();
+        assert_eq!(all.chunks(160).map(|piece| core.hear(piece)).sum::<usize>(), 0);
+        assert_eq!(core.hear(&[-1; 160]), 160, "beyond that it is lost");
+        let (mut heard, mut out) = (Vec::new(), [0; 480]);
+        for _ in 0..10 {
+            while let n @ 1.. = end.hear(&mut out) {
+                heard.extend_from_slice(&out[..n]);
+            }
+            core.hear(&[]);
+        }
+        assert_eq!(heard, all);
+        assert_eq!(core.held_back.capacity(), 0);
     }
 
     #[tokio::test]

@@ -20,8 +20,15 @@ pub struct Session {
 #[derive(Clone, Debug)]
 struct Sent {
     description: Description,
-    rest: String,
-    text: String,
+    text: Box<str>,
+    /// Where it begins, behind the o= line.
+    rest: usize,
+}
+
+impl Sent {
+    fn rest(&self) -> &str {
+        self.text.get(self.rest..).unwrap_or_default()
+    }
 }
 
 impl Session {
@@ -37,7 +44,7 @@ impl Session {
     /// after a 183 or for a refresh, gives the same octets.
     pub fn render(&mut self, description: &Description) -> String {
         let rest = description.rest();
-        if self.sent.as_ref().is_none_or(|sent| sent.rest != rest) {
+        if self.sent.as_ref().is_none_or(|sent| sent.rest() != rest) {
             self.version += 1;
         }
         if let Some((_, audio)) = description.audio() {
@@ -45,13 +52,14 @@ impl Session {
         }
         self.bound |= description.bound;
         let text = format!("v=0\r\n{}{rest}", description.origin(self.id, self.version));
-        self.sent = Some(Sent { description: description.clone(), rest, text: text.clone() });
+        let (description, rest) = (description.clone(), text.len() - rest.len());
+        self.sent = Some(Sent { description, text: text.as_str().into(), rest });
         text
     }
 
     /// What was sent last, octet for octet: a session refresh by re-INVITE offers it again (RFC 4028 §7.4).
     pub fn last(&self) -> Option<&str> {
-        self.sent.as_ref().map(|sent| sent.text.as_str())
+        self.sent.as_ref().map(|sent| &*sent.text)
     }
 
     /// The keys of the description sent last.

@@ -145,7 +145,7 @@ pub struct Reader {
     message: Vec<u8>,
     given: bool,
     /// What has come of a control frame.
-    control: ArrayVec<u8, MAX_CONTROL>,
+    control: Vec<u8>,
     complete: u64,
 }
 
@@ -160,7 +160,7 @@ impl Reader {
             fragments: 0,
             message: Vec::new(),
             given: false,
-            control: ArrayVec::new(),
+            control: Vec::new(),
             complete: 0,
         }
     }
@@ -197,9 +197,9 @@ impl Reader {
             match carries {
                 Carries::Data { last } if done && last => return self.whole(piece).map(Some),
                 Carries::Data { .. } => self.message.extend_from_slice(piece),
-                // It fits: the header was refused if it did not.
+                // Not too long: the header was refused if it was.
                 control => {
-                    let _ = self.control.try_extend_from_slice(piece);
+                    self.control.extend_from_slice(piece);
                     if done {
                         return self.controlled(control).map(Some);
                     }

@@ -209,8 +209,8 @@ pub enum Command {
     Key {
         /// Which.
         digit: Digit,
-        /// How long it was held.
-        held: Duration,
+        /// Milliseconds it was held.
+        held_ms: u32,
     },
     /// Send no audio until `Resume`; its time goes on, so that the gap shows (`skip_ringing`).
     Pause,

@@ -61,9 +61,9 @@ const DROPPED: [&str; 10] = [
 /// Counts of one stream that have not been told yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    sent: [u64; 6],
-    heard: [u64; 5],
-    dropped: [u64; 10],
+    sent: [u32; 6],
+    heard: [u32; 5],
+    dropped: [u32; 10],
 }
 
 impl Tally {
@@ -76,26 +76,28 @@ impl Tally {
     }
 
     pub(crate) fn dropped(&mut self, why: Drop, times: u64) {
-        self.dropped[why as usize] += times;
+        let times = u32::try_from(times).unwrap_or(u32::MAX);
+        let dropped = &mut self.dropped[why as usize];
+        *dropped = dropped.saturating_add(times);
     }
 
     /// How often it happened since it was last told.
     pub fn drops(&self, why: Drop) -> u64 {
-        self.dropped[why as usize]
+        self.dropped[why as usize].into()
     }
 
     /// Adds to the metrics what came since the last time.
     pub fn publish(&mut self) {
         let told = std::mem::take(self);
-        let some = |count: &u64| *count > 0;
+        let some = |count: &u32| *count > 0;
         for (event, count) in SENT.iter().zip(told.sent).filter(|(_, count)| some(count)) {
-            metrics::stream_messages("out", event, count);
+            metrics::stream_messages("out", event, count.into());
         }
         for (event, count) in HEARD.iter().zip(told.heard).filter(|(_, count)| some(count)) {
-            metrics::stream_messages("in", event, count);
+            metrics::stream_messages("in", event, count.into());
         }
         for (cause, count) in DROPPED.iter().zip(told.dropped).filter(|(_, count)| some(count)) {
-            metrics::stream_dropped(cause, count);
+            metrics::stream_dropped(cause, count.into());
         }
     }
 }

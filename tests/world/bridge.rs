@@ -100,7 +100,9 @@ impl Bridge {
     /// Takes a word of its call.
     pub(crate) fn obey(&mut self, now: Instant, command: Command) {
         let input = match command {
-            Command::Key { digit, held } => Input::Key { digit, held },
+            Command::Key { digit, held_ms } => {
+                Input::Key { digit, held: Duration::from_millis(held_ms.into()) }
+            }
             Command::Pause => Input::Pause(true),
             Command::Resume => Input::Pause(false),
             Command::Stop(stop) => {

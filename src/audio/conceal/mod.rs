@@ -19,7 +19,10 @@ const EDGE: usize = 40;
 pub struct Concealer {
     /// What was heard last, made-up samples included.
     history: [i16; HISTORY],
-    loss: Option<Loss>,
+    /// Taken at the first loss of all: most lines have none.
+    loss: Option<Box<Loss>>,
+    /// The loss goes on; else it is only kept for its room.
+    lossy: bool,
     /// Anything came: what is first of all needs no joint.
     heard: bool,
 }
@@ -50,13 +53,15 @@ impl Default for Concealer {
 impl Concealer {
     /// Nothing heard yet: a loss is silence.
     pub fn new() -> Self {
-        Self { history: [0; HISTORY], loss: None, heard: false }
+        Self { history: [0; HISTORY], loss: None, lossy: false, heard: false }
     }
 
     /// A frame that came: remembered, and its beginning joined smoothly to what was made up before it.
     pub fn good(&mut self, frame: &mut [i16]) {
         // After a loss that has faded out, or a silence, this fades in.
-        if let Some(mut loss) = self.loss.take() {
+        if std::mem::take(&mut self.lossy)
+            && let Some(loss) = &mut self.loss
+        {
             let overlap = (EDGE + loss.made / TEN_MS * 8).min(TEN_MS).min(frame.len());
             for (k, sample) in frame[..overlap].iter_mut().enumerate() {
                 let (made, weight) = (i32::from(loss.next()), (k + 1) as i32);
@@ -71,8 +76,7 @@ impl Concealer {
     /// A frame that is missing: `out` is filled. An empty `out` says that audio was left out here, and has
     /// the next good frame joined smoothly.
     pub fn lost(&mut self, out: &mut [i16]) {
-        let history = &self.history;
-        let loss = self.loss.get_or_insert_with(|| Loss::begin(history));
+        let loss = self.loss();
         out.fill_with(|| loss.next());
         self.remember(out);
     }
@@ -87,10 +91,11 @@ impl Concealer {
         if gap.is_empty() || next.len() < bridge::LEAST_AFTER {
             return self.lost(gap);
         }
-        let mut loss = self.loss.take().unwrap_or_else(|| Loss::begin(&self.history));
+        let loss = self.loss();
         loss.steady = Some(loss.gain());
         gap.fill_with(|| loss.next());
         bridge::bridge(gap, loss.period, next);
+        self.lossy = false;
         self.remember(gap);
     }
 
@@ -99,11 +104,25 @@ impl Concealer {
         if !self.heard {
             return out.fill(0);
         }
-        let history = &self.history;
-        let loss = self.loss.get_or_insert_with(|| Loss::begin(history));
+        let loss = self.loss();
         loss.silence.get_or_insert(0);
         out.fill_with(|| loss.next());
         self.remember(out);
+    }
+
+    /// The loss that goes on, or begins.
+    fn loss(&mut self) -> &mut Loss {
+        let begins = !std::mem::replace(&mut self.lossy, true);
+        let loss = match self.loss.take() {
+            Some(mut loss) => {
+                if begins {
+                    *loss = Loss::begin(&self.history);
+                }
+                loss
+            }
+            None => Box::new(Loss::begin(&self.history)),
+        };
+        self.loss.insert(loss)
     }
 
     fn remember(&mut self, frame: &[i16]) {

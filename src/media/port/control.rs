@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{RtcpTold, RtpCounts, RtpSpec};
 use crate::audio::mos::{Line, mos};
-use crate::ids::Entropy;
+use crate::ids::{Entropy, Seed};
 use crate::rtp::latch::{Peer, Verdict};
 use crate::rtp::receiver::{Receiver, Totals};
 use crate::rtp::rtcp::{Heard, Session, WallClock};
@@ -23,7 +23,7 @@ pub(in crate::media) struct Control {
     peer: Peer,
     /// RTCP has no numbers that rise, so each packet is given one.
     heard: u16,
-    chance: Entropy,
+    chance: Seed,
 }
 
 impl Control {
@@ -37,7 +37,8 @@ impl Control {
         let mut chance = chance.fork();
         let name = chance.token()[..NAME].to_owned();
         let session = Session::new(now, clock, name, chance.u32());
-        Self { session, peer: Peer::new(now, said(spec), spec.latch.clone()), heard: 0, chance }
+        let peer = Peer::new(now, said(spec), spec.latch.clone());
+        Self { session, peer, heard: 0, chance: chance.seed() }
     }
 
     /// A new SDP.
@@ -106,7 +107,7 @@ impl Control {
             return None;
         }
         let target = self.target(spec, media)?;
-        let length = self.session.report(now, self.chance.u32(), sender, receiver, out)?;
+        let length = self.session.report(now, self.chance.wake().u32(), sender, receiver, out)?;
         Some((length, target))
     }
 

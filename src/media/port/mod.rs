@@ -23,11 +23,10 @@ use super::{Counts, PortId};
 pub(super) struct Port {
     pub(super) id: PortId,
     pub(super) kind: Kind,
-    /// What it said in the present block, and whether that is more than our own silence.
-    pub(super) block: [i16; Clock::BLOCK],
+    /// What it said in the present block, and whether that is more than our own silence. A peer's RTP has none: it is
+    /// heard as it comes.
+    pub(super) block: Box<[i16]>,
     pub(super) voiced: bool,
-    /// Room for the last word, taken when the port is opened: closing allocates nothing.
-    pub(super) last: Option<Box<Counts>>,
 }
 
 /// What kinds there are.
@@ -43,13 +42,11 @@ pub(super) enum Kind {
 
 impl Port {
     pub(super) fn new(id: PortId, kind: Kind) -> Self {
-        let last = match kind {
-            Kind::Rtp(_) => Some(Box::new(Counts::Rtp(super::RtpCounts::default()))),
-            Kind::Stream(_) | Kind::Player(_) => {
-                Some(Box::new(Counts::Stream(super::StreamCounts::default())))
-            }
+        let block = match kind {
+            Kind::Rtp(_) => 0,
+            Kind::Stream(_) | Kind::Player(_) => Clock::BLOCK,
         };
-        Self { id, kind, block: [0; Clock::BLOCK], voiced: false, last }
+        Self { id, kind, block: vec![0; block].into(), voiced: false }
     }
 
     pub(super) fn rtp(&self) -> Option<&RtpPort> {
@@ -80,14 +77,12 @@ impl Port {
         }
     }
 
-    /// What the port counted, in the room kept for it.
-    pub(super) fn counts(&mut self) -> Option<Box<Counts>> {
-        let mut last = self.last.take()?;
-        match &mut self.kind {
-            Kind::Rtp(port) => *last = Counts::Rtp(port.last_counts()),
-            Kind::Stream(port) => *last = Counts::Stream(port.last_counts()),
-            Kind::Player(_) => {}
-        }
-        Some(last)
+    /// The last word of what the port counted.
+    pub(super) fn counts(&mut self) -> Box<Counts> {
+        Box::new(match &mut self.kind {
+            Kind::Rtp(port) => Counts::Rtp(port.last_counts()),
+            Kind::Stream(port) => Counts::Stream(port.last_counts()),
+            Kind::Player(_) => Counts::Stream(super::StreamCounts::default()),
+        })
     }
 }

@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::super::ring::{CoreEnd, News, ORDERS, Run};
+use super::super::ring::{CoreEnd, News, Run};
 use super::super::{Play, Reached, StreamCounts, StreamSpec};
 use super::arrivals::Arrivals;
 use super::quiet;
@@ -21,9 +21,9 @@ use crate::audio::Resampler;
 use crate::units::{Digit, SampleRate};
 
 /// Pieces that wait here; what is beyond stays in the ring, and then with the session, which joins it.
-const ITEMS: usize = 32;
+const ITEMS: usize = 16;
 /// Runs of marks, and keys, that wait for room in the ring; at so many no order is taken until the session has read some.
-const HELD: usize = 16;
+const HELD: usize = 8;
 /// Less of a delay than this is not worth a move of the clock.
 const WORTH: Duration = Duration::from_millis(4);
 /// A delay is cut by blocks of so many milliseconds, or messages would no longer fill whole ones; of silence within one
@@ -93,13 +93,13 @@ impl Playout {
             rate: spec.rate,
             arrivals: Arrivals::new(spec.prebuffer),
             state: State::Idle,
-            items: VecDeque::with_capacity(ITEMS + ORDERS),
+            items: VecDeque::with_capacity(ITEMS),
             cursor: 0,
             queued: 0,
             surplus: 0,
             taken: 0,
             reached: VecDeque::with_capacity(4),
-            told: VecDeque::with_capacity(2 * HELD),
+            told: VecDeque::with_capacity(HELD),
             down: (spec.rate != SampleRate::Hz8000)
                 .then(|| Box::new(Resampler::new(spec.rate, SampleRate::Hz8000))),
             tail: 0,
@@ -132,6 +132,10 @@ impl Playout {
                 Play::Mark(mark) => self.mark(Run::one(mark)),
                 Play::Marks { first, last } => self.mark(Run { first, last }),
                 Play::Clear { asked } => self.clear(asked, &mut intake, end),
+                Play::MarksAndClear { first, last, asked } => {
+                    self.items.push_back(Item::Marks(Run { first, last }));
+                    self.clear(asked, &mut intake, end);
+                }
                 Play::Finish { until } => self.finish = self.finish.or(Some(until)),
             }
         }
@@ -207,6 +211,7 @@ impl Playout {
             any = true;
         }
         end.set_taken(self.taken + self.refused);
+        end.set_silent(!matches!(self.state, State::Playing));
         any
     }
 
@@ -481,6 +486,10 @@ impl Playout {
                 Some(Play::Marks { first, last }) => self.items.push_back(Item::Marks(Run { first, last })),
                 Some(Play::Finish { until }) => self.finish = self.finish.or(Some(until)),
                 Some(Play::Clear { asked }) => self.clear(asked, intake, end),
+                Some(Play::MarksAndClear { first, last, asked }) => {
+                    self.items.push_back(Item::Marks(Run { first, last }));
+                    self.clear(asked, intake, end);
+                }
                 None => {}
             }
         }

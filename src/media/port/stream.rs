@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::ready::Knock;
 use super::super::ring::{CoreEnd, StreamEnd, Wake, rings};
 use super::super::tick::Clock;
 use super::super::{StreamCounts, StreamSpec};
@@ -75,6 +76,11 @@ impl Stream {
         self.base = clock.elapsed(now);
     }
 
+    /// Where its session is to mark that it has audio while none plays.
+    pub(in crate::media) fn hailed_by(&mut self, hail: Knock) {
+        self.end.hailed_by(hail);
+    }
+
     /// Takes the orders that came; true: a clear was among them.
     pub(in crate::media) fn intake(&mut self, now: Instant) -> bool {
         let abandoned = self.end.abandoned();
@@ -83,7 +89,7 @@ impl Stream {
             self.orphan = true;
             self.playout.orphaned();
         }
-        self.dirty |= intake.any;
+        self.dirty |= intake.any | self.end.catch_up();
         if intake.cleared {
             self.turns.cleared(intake.silenced);
         }

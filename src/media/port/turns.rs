@@ -88,9 +88,9 @@ impl Turns {
     }
 }
 
-/// The room was taken when the port was made.
+/// The first of them: rare enough that room for more may be taken here.
 fn list(times: &mut Vec<u32>, took: Duration) {
-    if times.len() < StreamCounts::LISTED.min(times.capacity()) {
+    if times.len() < StreamCounts::LISTED {
         times.push(u32::try_from(took.as_millis()).unwrap_or(u32::MAX));
     }
 }
@@ -206,9 +206,8 @@ mod tests {
 
     #[test]
     fn the_lists_are_bounded() {
-        let mut times = Vec::with_capacity(StreamCounts::LISTED);
+        let mut times = Vec::new();
         (0..1000).for_each(|_| list(&mut times, MS));
         assert_eq!(times.len(), StreamCounts::LISTED);
-        assert_eq!(times.capacity(), StreamCounts::LISTED);
     }
 }

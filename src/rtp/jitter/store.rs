@@ -2,7 +2,8 @@
 //!
 //! A packet takes several blocks in a row, so what it carries stays in one piece. Nothing waits for longer than the
 //! longest wait and as far ahead of the clock as the line may be: there is room for that in packets of 10 ms and
-//! longer, and no more. 52 blocks of 10 ms, in 4 KiB, at the default of 200 ms. Allocated once, when the call begins.
+//! longer, and no more: 52 blocks of 10 ms, in 4 KiB, at the default of 200 ms. A quiet network needs a few of them, so a
+//! call begins with 16; the others are taken, once, when a packet finds no room.
 
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use super::Discard;
 
 const BLOCK: usize = 80;
 const BLOCK_MS: u128 = 10;
+/// At the beginning, of blocks and of numbers.
+const FIRST: usize = 16;
 /// Beyond the longest wait: what the line may be ahead, and a packet of 160 ms.
 const BEYOND_MS: u128 = 320;
 /// As many as `free` has bits: 1.28 s.
@@ -65,7 +68,11 @@ pub(super) struct Ahead {
 pub(super) struct Store {
     /// A power of two.
     slots: Box<[Slot]>,
-    octets: Box<[u8]>,
+    /// Numbers that may wait.
+    window: usize,
+    octets: Vec<u8>,
+    /// Blocks there may be.
+    blocks: usize,
     /// A bit for each block that is free.
     free: u128,
     /// The first number not yet delivered or given up. The first of all leaves room for numbers before it.
@@ -77,12 +84,14 @@ pub(super) struct Store {
 impl Store {
     /// Room for what waits `max` at most.
     pub(super) fn new(max: Duration) -> Self {
-        let blocks = (max.as_millis() + BEYOND_MS).div_ceil(BLOCK_MS).min(MOST_BLOCKS);
-        let window = if blocks > WINDOW as u128 { LONG_WINDOW } else { WINDOW };
+        let blocks = (max.as_millis() + BEYOND_MS).div_ceil(BLOCK_MS).min(MOST_BLOCKS) as usize;
+        let window = if blocks > WINDOW { LONG_WINDOW } else { WINDOW };
         Self {
-            slots: vec![Slot::Empty; window].into(),
-            octets: vec![0; BLOCK * blocks as usize].into(),
-            free: u128::MAX >> (MOST_BLOCKS - blocks),
+            slots: [Slot::Empty; FIRST].into(),
+            window,
+            octets: vec![0; BLOCK * FIRST.min(blocks)],
+            blocks,
+            free: first(FIRST.min(blocks)),
             next: 2 * window as u64,
             end: 2 * window as u64,
         }
@@ -90,7 +99,7 @@ impl Store {
 
     /// Numbers that may wait at once.
     pub(super) fn window(&self) -> u64 {
-        self.slots.len() as u64
+        self.window as u64
     }
 
     /// The first number not yet delivered or given up.
@@ -181,6 +190,7 @@ impl Store {
     /// Notes that a number came that brings no samples.
     pub(super) fn note(&mut self, number: u64, slot: Slot) {
         if (self.next..self.next + self.window()).contains(&number) {
+            self.widen(number);
             let at = self.place(number);
             self.slots[at] = slot;
             self.end = self.end.max(number + 1);
@@ -195,12 +205,16 @@ impl Store {
         if number >= self.next + self.window() {
             return Err(Discard::Early);
         }
+        self.widen(number);
         let index = self.place(number);
-        let slot = &mut self.slots[index];
-        if !matches!(slot, Slot::Empty) {
+        if !matches!(self.slots[index], Slot::Empty) {
             return Err(Discard::Duplicate);
         }
-        let block = room(self.free, payload.len()).ok_or(Discard::Early)?;
+        let block = match room(self.free, payload.len()) {
+            Some(block) => block,
+            None => self.grow().and_then(|()| room(self.free, payload.len())).ok_or(Discard::Early)?,
+        };
+        let slot = &mut self.slots[index];
         self.free &= !(blocks(payload.len()) << block);
         let from = usize::from(block) * BLOCK;
         self.octets[from..from + payload.len()].copy_from_slice(payload);
@@ -214,9 +228,36 @@ impl Store {
         if number < self.next + self.window() { 0 } else { self.pass_to(number) }
     }
 
+    /// Has a place for a number inside the window.
+    fn widen(&mut self, number: u64) {
+        if number < self.next + self.slots.len() as u64 {
+            return;
+        }
+        let narrow = std::mem::replace(&mut self.slots, vec![Slot::Empty; self.window].into());
+        for number in self.next..self.end {
+            self.slots[self.place(number)] = narrow[number as usize & (narrow.len() - 1)];
+        }
+    }
+
+    /// Takes all the room there may be; nothing: it is taken already.
+    fn grow(&mut self) -> Option<()> {
+        let there = self.octets.len() / BLOCK;
+        if there == self.blocks {
+            return None;
+        }
+        self.octets.resize(BLOCK * self.blocks, 0);
+        self.free |= first(self.blocks) & !first(there);
+        Some(())
+    }
+
     fn place(&self, number: u64) -> usize {
         number as usize & (self.slots.len() - 1)
     }
+}
+
+/// So many low bits, 1 to 128.
+fn first(blocks: usize) -> u128 {
+    u128::MAX >> (MOST_BLOCKS as usize - blocks)
 }
 
 /// As many low bits as blocks are needed for so many octets, 1 to 20.
@@ -240,6 +281,7 @@ mod tests {
     #[test]
     fn long_packets_lie_in_one_piece_and_give_all_back() {
         let mut store = Store::new(Duration::from_secs(1));
+        store.grow().expect("it begins small");
         let all = store.free;
         for round in 0..50_u64 {
             let mut kept = Vec::new();
@@ -259,10 +301,10 @@ mod tests {
     #[test]
     fn a_full_store_refuses_and_stays_right() {
         let mut store = Store::new(Duration::from_millis(200));
-        let (first, all) = (store.next(), store.free);
-        let full = (0..).find(|&i| store.keep(first + i, 0, false, &[7; 1600]).is_err());
+        let (from, all) = (store.next(), first(store.blocks));
+        let full = (0..).find(|&i| store.keep(from + i, 0, false, &[7; 1600]).is_err());
         assert_eq!(full, Some(2));
-        assert_eq!(store.pass_to(first + 2), 2);
+        assert_eq!(store.pass_to(from + 2), 2);
         assert_eq!(store.free, all);
     }
 
@@ -270,7 +312,9 @@ mod tests {
     fn there_is_room_for_the_longest_wait_and_no_more_memory() {
         for (max, window, octets) in [(20, 64, 2720), (200, 64, 4160), (400, 128, 5760), (1000, 128, 10_240)]
         {
-            let store = Store::new(Duration::from_millis(max));
+            let mut store = Store::new(Duration::from_millis(max));
+            assert_eq!(store.octets.len(), FIRST * BLOCK, "{max} ms");
+            assert!(store.grow().is_some() && store.grow().is_none());
             assert_eq!((store.window(), store.octets.len()), (window, octets), "{max} ms");
         }
         let all = size_of::<crate::rtp::JitterBuffer>() + 64 * size_of::<Slot>() + 4160;

@@ -82,7 +82,7 @@ impl Endpoint {
         if *method == Method::Invite {
             let (cseq, offers) = (asked.request.cseq(), asked.request.body().is_empty() && body.is_some());
             leg.exchange = if offers { Exchange::Ours } else { Exchange::Done };
-            leg.wait = way.map(|way| AckWait::new(now, self.timers, cseq, offers, way, octets));
+            leg.wait = way.map(|way| Box::new(AckWait::new(now, self.timers, cseq, offers, way, octets)));
         }
     }
 

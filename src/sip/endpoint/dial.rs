@@ -55,7 +55,7 @@ impl Endpoint {
         leg.call = Some(Box::new(Calling::new(now, dial, plan)));
         self.dialogs.insert(leg.dialog.key(), id);
         self.try_next(now, id, &mut leg);
-        self.settle(id, leg);
+        self.settle(id, Box::new(leg));
         Ok(())
     }
 
@@ -107,7 +107,7 @@ impl Endpoint {
         if let Some(hop) = call.plan.hops.pop_front() {
             call.tries = Tries::default();
             let credentials = call.dial.credentials.clone().or_else(|| call.plan.credentials.clone());
-            leg.login = credentials.map(Login::new);
+            leg.login = credentials.map(|credentials| Box::new(Login::new(credentials)));
             return self.invite_to(now, id, leg, hop);
         }
         let Some(aim) = call.plan.aims.pop_front() else {

@@ -33,7 +33,7 @@ pub(super) const TRYING_AFTER: Duration = Duration::from_millis(200);
 /// Forks of one INVITE that are acknowledged and hung up; more cannot be meant seriously.
 pub(super) const MAX_STRAYS: usize = 16;
 
-/// One call of ours.
+/// One call of ours. What few calls have at any one time is in boxes.
 #[derive(Debug)]
 pub(super) struct Leg {
     /// Whose it is, as it was when the call began.
@@ -45,19 +45,19 @@ pub(super) struct Leg {
     /// Our INVITE, of a leg that we began.
     pub(super) call: Option<Box<Calling>>,
     /// A 2xx of ours without its ACK.
-    pub(super) wait: Option<AckWait>,
+    pub(super) wait: Option<Box<AckWait>>,
     /// Our provisional answers that want a PRACK; also after the final one, for a PRACK that is late.
-    pub(super) reliable: Option<Reliable>,
+    pub(super) reliable: Option<Box<Reliable>>,
     /// Whose turn it is in the first exchange of offer and answer.
     pub(super) exchange: Exchange,
     /// A re-INVITE, UPDATE or PRACK of theirs with an offer, without its answer.
-    pub(super) reoffer: Option<Reoffer>,
+    pub(super) reoffer: Option<Box<Reoffer>>,
     /// A re-INVITE or UPDATE of ours.
     pub(super) change: Option<Change>,
     /// What the call wants behind it.
     pub(super) next_change: Option<Wish>,
     /// Number of our last re-INVITE that got a 2xx, and the ACK to it once it is out, for its copies.
-    pub(super) reack: Option<(u32, Option<(Way, Octets)>)>,
+    pub(super) reack: Option<Box<(u32, Option<(Way, Octets)>)>>,
     /// Whether the far end is still there.
     pub(super) session: SessionTimer,
     /// The peer lists UPDATE in Allow.
@@ -67,13 +67,13 @@ pub(super) struct Leg {
     /// The call wants the end; why. What stands in the way is awaited.
     pub(super) hangup: Option<Option<String>>,
     /// The ACK to the 2xx that answered us, for its copies.
-    pub(super) ack: Option<(Way, Octets)>,
+    pub(super) ack: Option<Box<(Way, Octets)>>,
     /// What our end of it is told as, in place of `Ended::ByUs`: it rang too long.
     pub(super) ends_as: Option<Ended>,
     /// Who we are to those who challenge requests of this leg; only of a leg that we began.
-    pub(super) login: Option<Login>,
+    pub(super) login: Option<Box<Login>>,
     /// Our last INFO, and who was answered about it.
-    pub(super) info: Option<(Body, Tries)>,
+    pub(super) info: Option<Box<(Body, Tries)>>,
     /// Our BYE: its Reason, and who was answered about it.
     pub(super) bye: (Option<String>, Tries),
     /// 2xx of other forks: their tag and the ACK to them.
@@ -210,7 +210,7 @@ impl Leg {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let of_stage = match &self.stage {
             Stage::Offered(offered) => {
-                let reliable = self.reliable.as_ref().and_then(Reliable::poll_timeout);
+                let reliable = self.reliable.as_deref().and_then(Reliable::poll_timeout);
                 earliest([offered.expires, offered.progress.as_ref().map(|(at, ..)| *at), reliable])
             }
             Stage::Up => self.session.poll_timeout(),
@@ -219,7 +219,7 @@ impl Leg {
         let change = self.change.as_ref().and_then(Change::poll_timeout);
         let call = self.call.as_ref().and_then(|call| call.poll_timeout());
         let trying = self.reoffer.as_ref().and_then(|reoffer| reoffer.trying);
-        earliest([of_stage, call, change, trying, self.wait.as_ref().map(AckWait::poll_timeout)])
+        earliest([of_stage, call, change, trying, self.wait.as_deref().map(AckWait::poll_timeout)])
     }
 }
 
@@ -245,7 +245,7 @@ impl Endpoint {
     }
 
     /// Puts a leg back: its deadline is right, or it is forgotten.
-    pub(super) fn settle(&mut self, id: LegId, leg: Leg) {
+    pub(super) fn settle(&mut self, id: LegId, leg: Box<Leg>) {
         if leg.told_end && leg.requests == 0 {
             self.deadlines.arm(id, None);
             self.dialogs.remove(&leg.dialog.key());

@@ -167,7 +167,7 @@ pub struct Endpoint {
     /// When something last happened.
     seen: Option<Instant>,
     transactions: Transactions,
-    legs: HashMap<LegId, Leg>,
+    legs: HashMap<LegId, Box<Leg>>,
     dialogs: HashMap<DialogKey, LegId>,
     deadlines: Deadlines<LegId>,
     last_leg: u64,

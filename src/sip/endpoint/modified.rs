@@ -48,7 +48,7 @@ impl Endpoint {
     }
 
     fn copy_of_a_2xx(&mut self, leg: &Leg, response: &Message) {
-        let ack = leg.reack.as_ref().filter(|(cseq, _)| *cseq == response.cseq());
+        let ack = leg.reack.as_deref().filter(|(cseq, _)| *cseq == response.cseq());
         if let Some((_, Some((way, ack)))) = ack {
             self.transmit(*way, Send::Again(ack.clone()));
         }
@@ -70,7 +70,7 @@ impl Endpoint {
         }
         let (asked, body) = (wish.is_some(), body_of(response));
         if up && invite && sent.body.is_none() {
-            leg.reack = Some((sent.cseq, None));
+            leg.reack = Some(Box::new((sent.cseq, None)));
             leg.change = Some(Change { wish, doing: Doing::Unacknowledged(sent), tries, asked: who });
             return self.tell(Event::Modified { leg: id, result: Ok(body) });
         }

@@ -250,7 +250,7 @@ impl Endpoint {
         }
         let octets: Octets = ack.octets().into();
         self.transmit(way, super::Send::First(octets.clone()));
-        leg.reack = Some((sent.cseq, Some((way, octets))));
+        leg.reack = Some(Box::new((sent.cseq, Some((way, octets)))));
     }
 
     /// The leg is to end: a 2xx that waits for the call's answer is acknowledged without one, what waits is dropped.
@@ -331,7 +331,7 @@ impl Endpoint {
     pub(super) fn tell_peer(&mut self, now: Instant, id: LegId, leg: &mut Leg, body: Body) {
         if matches!(leg.stage, Stage::Up) && leg.hangup.is_none() {
             self.send_info(now, id, leg, &body);
-            leg.info = Some((body, Tries::default()));
+            leg.info = Some(Box::new((body, Tries::default())));
         }
     }
 
@@ -345,12 +345,11 @@ impl Endpoint {
 
     /// An INFO of ours was refused: a challenge of the last one is answered.
     pub(super) fn info_refused(&mut self, now: Instant, id: LegId, leg: &mut Leg, response: &Message) {
-        let Some((body, mut tries)) = leg.info.take().filter(|_| matches!(leg.stage, Stage::Up)) else {
-            return;
-        };
+        let last = leg.info.take().filter(|_| matches!(leg.stage, Stage::Up));
+        let Some((body, mut tries)) = last.map(|last| *last) else { return };
         if self.may_answer(leg, response, &mut tries) {
             self.send_info(now, id, leg, &body);
-            leg.info = Some((body, tries));
+            leg.info = Some(Box::new((body, tries)));
         }
     }
 

@@ -181,7 +181,7 @@ impl Endpoint {
         let mut leg = Leg::new(trunk, dialog, Stage::Offered(Box::new(offered)));
         leg.exchange = if invite.body().is_empty() { Exchange::Open } else { Exchange::Theirs };
         leg.learn(&invite);
-        self.settle(id, leg);
+        self.settle(id, Box::new(leg));
         self.tell(Event::Incoming(Box::new(Incoming {
             leg: id,
             trunk: peer.trunk,

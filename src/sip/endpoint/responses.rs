@@ -183,7 +183,7 @@ impl Endpoint {
     pub(super) fn acknowledge_call(&mut self, leg: &mut Leg, body: Option<&Body>) -> bool {
         let Some(owed) = leg.call.as_mut().and_then(|call| call.owed.take()) else { return false };
         let dialog = leg.dialog.clone();
-        leg.ack = Some(self.send_ack(&dialog, leg, owed, body));
+        leg.ack = Some(Box::new(self.send_ack(&dialog, leg, owed, body)));
         true
     }
 
@@ -280,11 +280,11 @@ impl Endpoint {
 impl Leg {
     /// The ACK that a copy of a 2xx gets again.
     fn ack_for(&self, response: &Message) -> Option<(super::Way, Octets)> {
-        if let Some((cseq, ack)) = self.reack.as_ref().filter(|(cseq, _)| response.cseq() >= *cseq) {
+        if let Some((cseq, ack)) = self.reack.as_deref().filter(|(cseq, _)| response.cseq() >= *cseq) {
             return ack.clone().filter(|_| response.cseq() == *cseq);
         }
         let tag = response.to().tag().unwrap_or_default();
-        if let Some((way, ack)) = &self.ack
+        if let Some((way, ack)) = self.ack.as_deref()
             && self.dialog.remote_tag() == tag
         {
             return Some((*way, ack.clone()));

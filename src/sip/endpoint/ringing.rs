@@ -100,7 +100,8 @@ impl Endpoint {
             (Some(_), Exchange::Ours | Exchange::Done) | (None, _) => (None, Holds::Nothing),
         };
         let cseq = offered.asked.request.cseq();
-        let mut reliable = leg.reliable.take().unwrap_or_else(|| Reliable::new(cseq, self.entropy.u32()));
+        let mut reliable =
+            leg.reliable.take().unwrap_or_else(|| Box::new(Reliable::new(cseq, self.entropy.u32())));
         let headers = [("Require", "100rel".to_owned()), ("RSeq", reliable.number().to_string())];
         if let Some((tx, octets)) = self.progress_octets(leg, status, body.as_ref(), &headers) {
             let sent = self.transactions.respond(now, tx, status, octets.clone());
@@ -141,7 +142,7 @@ impl Endpoint {
             return;
         }
         let waits =
-            leg.reliable.as_ref().and_then(Reliable::waits).is_some_and(|holds| holds != Holds::Nothing);
+            leg.reliable.as_deref().and_then(Reliable::waits).is_some_and(|holds| holds != Holds::Nothing);
         let Stage::Offered(offered) = &mut leg.stage else { return };
         if waits || leg.reoffer.is_some() {
             offered.waiting.clear();

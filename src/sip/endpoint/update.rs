@@ -59,7 +59,7 @@ impl Endpoint {
         // RFC 4320 §4.1: what is no INVITE gets no early 100.
         let trying = (*request.method() == Method::Invite).then(|| now + TRYING_AFTER);
         let asked = Asked { tx, request, source: peer.hop.remote };
-        leg.reoffer = Some(Reoffer { asked, trying });
+        leg.reoffer = Some(Box::new(Reoffer { asked, trying }));
         self.tell(Event::Reoffer { leg: id, body });
     }
 
@@ -74,7 +74,9 @@ impl Endpoint {
     ) -> Option<(Message, Denial)> {
         let judged = judge_timer(&request).and_then(|()| match request.body().is_empty() {
             // RFC 3311 §5.2: one UPDATE after the other.
-            true if leg.reoffer.as_ref().is_some_and(Reoffer::is_update) => Err(self.later("update_pending")),
+            true if leg.reoffer.as_deref().is_some_and(Reoffer::is_update) => {
+                Err(self.later("update_pending"))
+            }
             true => Ok(()),
             false => self.judge_offer(leg, &request),
         });
@@ -104,9 +106,10 @@ impl Endpoint {
     /// A re-INVITE that takes its time gets a 100.
     pub(super) fn reoffer_due(&mut self, now: Instant, leg: &mut Leg) {
         let due = leg.reoffer.take_if(|reoffer| reoffer.trying.is_some_and(|at| at <= now));
-        if let Some(reoffer) = due {
+        if let Some(mut reoffer) = due {
             self.answer_invite(now, leg, &reoffer.asked, 100, &[]);
-            leg.reoffer = Some(Reoffer { trying: None, ..reoffer });
+            reoffer.trying = None;
+            leg.reoffer = Some(reoffer);
         }
     }
 

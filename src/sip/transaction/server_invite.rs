@@ -75,7 +75,8 @@ impl ServerInvite {
             (Proceeding, Respond(Provisional, r)) => self.send(r),
             (Proceeding, Respond(Success, r)) => {
                 self.become_until(Accepted, now + self.timers.give_up()); // timer L
-                self.send(r)
+                self.last = None; // no copy of the INVITE is answered any more
+                Some(Output::Send(Send::First(r)))
             }
             (Proceeding, Respond(Failure, r)) => {
                 self.become_until(Completed, now + self.timers.give_up()); // timer H

@@ -20,7 +20,7 @@ mod wire;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -121,15 +121,18 @@ pub type Leave<A> = Box<dyn FnOnce(A, Vec<i16>) + Send>;
 ///
 /// # Panics
 /// When the stream failed in its lane, by a fault of ours (reliability R-2).
-pub async fn run<A: Audio + 'static>(
+pub fn run<A: Audio + 'static>(
     open: Open<A>,
     commands: mpsc::Receiver<Command>,
     events: impl Fn(Event) + Send + 'static,
-) {
+) -> impl Future<Output = ()> + Send {
     // on the heap, so that what it takes to reach the bot is given back once the stream has its seat
-    let Some(leaves) = Box::pin(begin(open, commands, events)).await else { return };
-    if leaves.await.is_err() {
-        std::panic::resume_unwind(Box::new("a stream failed in its lane")); // told where it happened
+    let begins = Box::pin(begin(open, commands, events));
+    async move {
+        let Some(leaves) = begins.await else { return };
+        if leaves.await.is_err() {
+            std::panic::resume_unwind(Box::new("a stream failed in its lane")); // told where it happened
+        }
     }
 }
 
@@ -232,7 +235,9 @@ impl<A: Audio> Stream<A> {
 fn obeyed(command: Option<Command>) -> Input<'static> {
     match command {
         Some(Command::Stop(stop)) => Input::Stop(stop),
-        Some(Command::Key { digit, held }) => Input::Key { digit, held },
+        Some(Command::Key { digit, held_ms }) => {
+            Input::Key { digit, held: Duration::from_millis(held_ms.into()) }
+        }
         Some(Command::Pause) => Input::Pause(true),
         Some(Command::Resume) => Input::Pause(false),
         None => Input::Stop(Stop::CallEnded),

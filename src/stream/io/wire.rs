@@ -6,11 +6,10 @@
 use std::io::{self, BufRead, Read, Write};
 use std::net::TcpStream;
 
-use arrayvec::ArrayVec;
 use rustls::ClientConnection;
 
 use super::dial::Upgraded;
-use crate::stream::framing::{self, Broken, Item, MAX_CONTROL, Opcode, Reader};
+use crate::stream::framing::{self, Broken, Item, Opcode, Reader};
 
 /// What is kept of the buffer for what the socket did not take.
 const KEPT: usize = 2048;
@@ -47,7 +46,7 @@ struct Inward {
 }
 
 enum Reply {
-    Pong(ArrayVec<u8, MAX_CONTROL>),
+    Pong(Box<[u8]>),
     Close(Option<u16>),
 }
 
@@ -287,7 +286,7 @@ impl Inward {
             let Some(item) = self.reader.next(&mut octets).map_err(End::Broken)? else { break };
             match item {
                 Item::Ping(octets) if !matches!(self.reply, Some(Reply::Close(_))) => {
-                    self.reply = Some(Reply::Pong(octets.iter().copied().collect()));
+                    self.reply = Some(Reply::Pong(octets.into()));
                     tell(item);
                 }
                 Item::Close(said) => {

@@ -26,6 +26,9 @@ use crate::rtp::{JitterBuffer, Packet};
 /// Samples of the longest packet we send, 60 ms.
 const LONGEST: usize = 480;
 
+/// Room for a piece of a peer's line.
+pub(in crate::media) type Line = [i16; MAX_PAYLOAD];
+
 /// Samples of what follows a loss that are looked at to fill it.
 const FOLLOWING: usize = 160;
 
@@ -79,10 +82,10 @@ pub(in crate::media) struct RtpPort {
     /// Another SSRC, for the one time the peer is heard under ours (RFC 3550 §8.2). A peer that sends our own packets
     /// back would be heard under any.
     spare: Option<u32>,
-    line: [i16; MAX_PAYLOAD],
-    /// What the line begins with came from the peer, and is not made up.
+    /// The piece told of last came from the peer, and is not made up.
     genuine: bool,
-    gathered: [i16; LONGEST],
+    /// Room for one packet.
+    gathered: Box<[i16]>,
     filled: usize,
     /// Some of what is gathered is more than silence.
     voiced: bool,
@@ -119,9 +122,8 @@ impl RtpPort {
             concealer: Concealer::new(),
             sender: Sender::new(chance.u32(), chance.u32() as u16, chance.u32()),
             spare: Some(chance.u32()),
-            line: [0; MAX_PAYLOAD],
             genuine: false,
-            gathered: [0; LONGEST],
+            gathered: vec![0; ptime(&spec)].into(),
             filled: 0,
             voiced: false,
             last_in: now,
@@ -146,6 +148,12 @@ impl RtpPort {
             (None, Some(srtp)) => Some(Box::new(Guard::new(srtp))),
             (_, None) => None,
         };
+        let room = ptime(&spec).max(self.filled);
+        if self.gathered.len() != room {
+            let mut gathered = vec![0; room];
+            gathered[..self.filled].copy_from_slice(&self.gathered[..self.filled]);
+            self.gathered = gathered.into();
+        }
         let missing = self.jitter.counts().missing;
         match (self.hold, spec.receive) {
             (Some(since), true) => {
@@ -241,18 +249,19 @@ impl RtpPort {
         Arrived::Packet
     }
 
-    /// The next piece of the peer's line that is there or overdue: how many samples `line` now begins with.
-    pub(in crate::media) fn pop(&mut self, now: Instant) -> Option<usize> {
+    /// The next piece of the peer's line that is there or overdue: how many samples `line` now begins with. It is the
+    /// caller's, for it is passed on at once: no port needs one of its own.
+    pub(in crate::media) fn pop(&mut self, now: Instant, line: &mut Line) -> Option<usize> {
         let law = self.spec.codec;
         let item = self.jitter.pop(now)?;
         self.genuine = matches!(item, Item::Audio(_));
         let n = match item {
             Item::Audio(octets) => {
-                let n = codec::decode(law, octets, &mut self.line);
+                let n = codec::decode(law, octets, line);
                 if self.digits.muted() {
-                    self.concealer.silence(&mut self.line[..n]);
+                    self.concealer.silence(&mut line[..n]);
                 } else {
-                    self.concealer.good(&mut self.line[..n]);
+                    self.concealer.good(&mut line[..n]);
                 }
                 n
             }
@@ -261,29 +270,24 @@ impl RtpPort {
                 let (mut octets, mut next) = ([0; FOLLOWING], [0; FOLLOWING]);
                 let known = self.jitter.following(&mut octets);
                 if known == 0 || self.digits.muted() {
-                    self.concealer.lost(&mut self.line[..n]);
+                    self.concealer.lost(&mut line[..n]);
                 } else {
                     codec::decode(law, &octets[..known], &mut next);
-                    self.concealer.bridge(&mut self.line[..n], &next[..known]);
+                    self.concealer.bridge(&mut line[..n], &next[..known]);
                 }
                 n
             }
             Item::Silence { samples } => {
                 let n = samples.min(MAX_PAYLOAD);
-                self.concealer.silence(&mut self.line[..n]);
+                self.concealer.silence(&mut line[..n]);
                 n
             }
         };
-        self.keys.hear(&self.line[..n]);
+        self.keys.hear(&line[..n]);
         Some(n)
     }
 
-    /// The piece that `pop` told of.
-    pub(in crate::media) fn line(&self, samples: usize) -> &[i16] {
-        &self.line[..samples]
-    }
-
-    /// Whether it came from the peer, and is not made up.
+    /// Whether the piece that `pop` told of came from the peer, and is not made up.
     pub(in crate::media) fn genuine(&self) -> bool {
         self.genuine
     }
@@ -318,7 +322,7 @@ impl RtpPort {
 
     /// Samples of a packet we send.
     pub(in crate::media) fn ptime(&self) -> usize {
-        (usize::from(self.spec.ptime_ms) * 8).clamp(80, LONGEST)
+        ptime(&self.spec)
     }
 
     /// Whether what was given is sent: no packet waits for its other half.
@@ -429,6 +433,11 @@ impl RtpPort {
             self.sender.rename(spare);
         }
     }
+}
+
+/// Samples of a packet we send.
+fn ptime(spec: &RtpSpec) -> usize {
+    (usize::from(spec.ptime_ms) * 8).clamp(80, LONGEST)
 }
 
 /// Whether nobody hears what is left out there: 46 dB below full scale in the mean, or softer.
