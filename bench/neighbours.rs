@@ -1,9 +1,9 @@
 //! What a bad bot does to the calls beside its own (reliability R-51, R-65): frame times of twenty quiet calls, alone,
 //! beside bots that read nothing, and beside bots that flood their sockets. Engine, streams and sockets are real; all
-//! calls share one media core and one lane.
+//! calls share one media core, which carries their streams, too.
 //!
 //! ```text
-//!   measuring thread ◄── RTP ── engine ── rings ── streams (one lane) ─┬─ WebSocket ── quiet bots (a thread)
+//!   measuring thread ◄── RTP ── engine ── rings ── streams (its own) ──┬─ WebSocket ── quiet bots (a thread)
 //!                                                                      └─ WebSocket ── bad bots (another)
 //! ```
 //!
@@ -30,7 +30,7 @@ use streamkit::ids::{CallKey, CallSid, Entropy, PortId, StreamSid};
 use streamkit::media::{
     Command, Config, Engine, G711, Lane, Latch, LatchMode, Link, RtpSpec, Spec, StreamSpec, pair,
 };
-use streamkit::stream::io::{Connector, Lane as StreamLane, Open, Trust, run};
+use streamkit::stream::io::{Connector, Lane as StreamLane, Lanes, Open, Trust, run};
 use streamkit::stream::{self, BotUrl, Egress, Event, Settings, Start, Stop};
 use streamkit::units::SampleRate;
 use tokio::net::TcpListener;
@@ -100,7 +100,7 @@ fn part(name: &str, bots: &Bots, bad: Option<Manner>, lasts: Duration) -> Durati
     let peer = phones.local_addr().expect("bound");
     let runtime = threads(1);
     let (quiet, calls) = runtime.block_on(async {
-        let engine = (engine(), StreamLane::start(0).expect("a thread"));
+        let engine = engine();
         let (mut quiet, mut calls) = (Vec::new(), Vec::new());
         for number in 0..QUIET {
             let call = Call::open(&engine, bots, number, peer, Manner::Quiet).await;
@@ -151,7 +151,7 @@ impl Sleeper {
     }
 }
 
-fn engine() -> Engine {
+fn engine() -> (Engine, StreamLane) {
     let config = Config {
         cores: Vec::new(),
         realtime: false,
@@ -160,7 +160,8 @@ fn engine() -> Engine {
         dscp: 46,
         jitter_max: Duration::from_millis(200),
     };
-    Engine::start(config, Vec::new(), |_, _| {}).expect("the engine starts")
+    let (lanes, streams) = Lanes::new(1).expect("descriptors");
+    (Engine::start(config, streams, |_, _| {}).expect("the engine starts"), lanes.on(0))
 }
 
 /// Distances from 20 ms of the frames of these sockets, after a second to settle; and how many were silent, which

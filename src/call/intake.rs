@@ -38,6 +38,8 @@ pub struct Admitted {
     pub route: usize,
     /// What comes next.
     pub program: Arc<Program>,
+    /// The caller's offer, if the INVITE had one.
+    pub offer: Option<Box<sdp::Offer>>,
     /// Given back when the call is over.
     pub permit: CallPermit,
 }
@@ -109,12 +111,13 @@ fn judge(
     let account = trunk.access.account(named.as_deref()).map_err(Denied::Account)?;
     found.account = Some(account.to_owned());
     let program = find_route(config, incoming.trunk, account, &incoming.invite, parties, found)?;
-    readable(incoming, trunk)?;
+    let offer = readable(incoming, trunk)?;
     if session_expires::interval_too_small(&incoming.invite) {
         return Err(Denied::Interval);
     }
     let permit = admission.call(now, incoming.trunk).map_err(Denied::Full)?;
-    Ok(Admitted { account: account.to_owned(), route: found.route.unwrap_or_default(), program, permit })
+    let (account, route) = (account.to_owned(), found.route.unwrap_or_default());
+    Ok(Admitted { account, route, program, offer: offer.map(Box::new), permit })
 }
 
 /// What was found before the judgement, for the record of a refused call.
@@ -148,16 +151,19 @@ fn find_route(
 
 /// Whether an answer to the offer exists at all; our address in it does not matter yet, but for its family. No offer
 /// is no fault.
-fn readable(incoming: &Incoming, trunk: &Trunk) -> Result<(), Denied> {
+fn readable(incoming: &Incoming, trunk: &Trunk) -> Result<Option<sdp::Offer>, Denied> {
     let (body, kind) = (incoming.invite.body(), incoming.invite.header("Content-Type"));
     if body.is_empty() {
         let encryption = offer::encryption(trunk, incoming.transport);
-        return if encryption == sdp::Srtp::Unsafe { Err(Denied::Sdp(sdp::Refused::Unsafe)) } else { Ok(()) };
+        return match encryption {
+            sdp::Srtp::Unsafe => Err(Denied::Sdp(sdp::Refused::Unsafe)),
+            _ => Ok(None),
+        };
     }
-    let kind = kind.as_deref().unwrap_or_default();
-    let there = sdp::media_addresses(body, kind, offer::encryption(trunk, incoming.transport))
-        .map_err(Denied::Sdp)?;
+    let offer = sdp::Offer::read(body, kind.as_deref().unwrap_or_default()).map_err(Denied::Sdp)?;
+    let there = offer.media_addresses(offer::encryption(trunk, incoming.transport)).map_err(Denied::Sdp)?;
     let peer = there.first().copied().unwrap_or(incoming.remote.ip());
     let wish = offer::wish(trunk, incoming.transport, (peer, 9).into());
-    sdp::answer(body, kind, &wish, &sdp::Session::new(1)).map(drop).map_err(Denied::Sdp)
+    offer.answer(&wish, &sdp::Session::new(1)).map_err(Denied::Sdp)?;
+    Ok(Some(offer))
 }

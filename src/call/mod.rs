@@ -104,17 +104,8 @@ struct Origin {
     transport: sip::Transport,
     remote: SocketAddr,
     reliable: bool,
-    /// Its body and what kind it is of, until they are answered.
-    body: Vec<u8>,
-    kind: String,
-}
-
-impl Origin {
-    fn of(incoming: Incoming) -> Self {
-        let Incoming { trunk, transport, remote, reliable, invite, .. } = incoming;
-        let kind = invite.header("Content-Type").map(Into::into).unwrap_or_default();
-        Self { trunk, transport, remote, reliable, body: invite.body().to_vec(), kind }
-    }
+    /// Its offer, until it is answered.
+    offer: Option<Box<crate::sdp::Offer>>,
 }
 
 /// When something is due.
@@ -179,7 +170,13 @@ impl Call {
             admission,
             chance: entropy.seed(),
             record,
-            origin: Origin::of(*incoming),
+            origin: Origin {
+                trunk: incoming.trunk,
+                transport: incoming.transport,
+                remote: incoming.remote,
+                reliable: incoming.reliable,
+                offer: admitted.offer,
+            },
         };
         call.reserve();
         call

@@ -55,9 +55,12 @@ impl Call {
     /// Asks for a socket that the caller's media can reach.
     pub(super) fn reserve(&mut self) {
         let encryption = offer::encryption(self.trunk(), self.origin.transport);
-        let media =
-            sdp::media_addresses(&self.origin.body, &self.origin.kind, encryption).unwrap_or_default();
-        let towards = media.into_iter().find(|ip| !ip.is_unspecified()).unwrap_or(self.origin.remote.ip());
+        let media = self.origin.offer.as_ref().and_then(|offer| offer.media_addresses(encryption).ok());
+        let towards = media
+            .unwrap_or_default()
+            .into_iter()
+            .find(|ip| !ip.is_unspecified())
+            .unwrap_or(self.origin.remote.ip());
         self.outputs.push_back(Output::Reserve(towards));
     }
 
@@ -71,17 +74,16 @@ impl Call {
         self.leg.wish = Some(wish);
         self.leg.reservation = Some(reservation);
         let Some(wish) = self.wish() else { return };
-        let (body, kind) = (std::mem::take(&mut self.origin.body), std::mem::take(&mut self.origin.kind));
-        if body.is_empty() {
-            sdp::offer(&mut self.leg.session, &wish);
-            self.leg.offered = true;
-        } else {
-            let answered = match sdp::answer(&body, &kind, &wish, &self.leg.session) {
+        if let Some(offer) = self.origin.offer.take() {
+            let answered = match offer.answer(&wish, &self.leg.session) {
                 Ok(answered) => answered,
                 Err(refused) => return self.deny(now, &Denied::Sdp(refused)),
             };
             self.leg.agree(offer::spec(self.trunk(), &self.leg, &answered.media), answered.media.held);
             self.leg.session.render(&answered.sdp);
+        } else {
+            sdp::offer(&mut self.leg.session, &wish);
+            self.leg.offered = true;
         }
         self.ring(now);
         self.tell(now, Fact::Began);

@@ -18,6 +18,7 @@ use tracing::warn;
 
 use super::bell::Bell;
 use super::counts::{CoreCounts, Published};
+use super::ready::Ready;
 use super::reserve::{NoPort, Range, Reservation};
 use super::socket::{Poll, event_fd, watch};
 use super::worker::{Doorbell, Left, Order, Streams, Tray, Worker};
@@ -219,13 +220,14 @@ fn station(
     let published = Arc::new(Published::default());
     let (poll, shared) = (Poll::new(Arc::clone(&inbound.fd))?, Arc::clone(&published));
     let (inner, outer) = ((inbound.clone(), outbound.clone()), watch(Arc::clone(&outbound.fd))?);
-    let (wait, realtime) = (config.jitter_max, config.realtime);
+    let (wait, realtime, hails) = (config.jitter_max, config.realtime, Arc::new(Ready::new()?));
     let (left, carries) = (Tray::new(left), streams.is_some());
     let work = move || {
         attune(pinned, realtime);
         let (inbound, outbound) = inner;
         let chance = Entropy::from_os();
-        Worker { commands, inbound, left, outbound, poll, streams, published: shared, wait, chance }.run();
+        let (published, hails) = (shared, hails);
+        Worker { commands, inbound, left, outbound, poll, streams, hails, published, wait, chance }.run();
     };
     let thread = thread::Builder::new().name(format!("media-{core}")).spawn(work)?;
     let line = Line { to_worker: Some(to_worker), inbound };

@@ -18,6 +18,7 @@ use super::port::quiet::QUIET;
 use super::port::rtp::{Arrived, Line, RtpPort};
 use super::port::stream::StreamPort;
 use super::port::{Kind, Port};
+use super::ready::Knock;
 use super::ring::Wake;
 use super::tick::Clock;
 use super::{Command, Event, Link, PortId, Reservation, RtpSpec, Spec, WallClock};
@@ -147,6 +148,18 @@ impl Graph {
         }
         self.deliver(now, at);
         self.orders(now);
+    }
+
+    /// A bot has something to say that was silent.
+    pub(super) fn heed(&mut self, now: Instant) {
+        self.orders(now);
+    }
+
+    /// Where this stream's session is to mark that.
+    pub(super) fn hailed_by(&mut self, id: PortId, hail: Knock) {
+        if let Some(stream) = self.port(id).and_then(Port::stream_mut) {
+            stream.hailed_by(hail);
+        }
     }
 
     /// Takes a datagram of the socket beside a port's in: RTCP.

@@ -327,6 +327,15 @@ pub enum Play {
         /// When the bot asked for it; absent: nobody is to hear it any more, and it counts as discarded.
         asked: Option<Instant>,
     },
+    /// Marks for which there was no room, and the `Clear` behind them, which waits for none: they are told as cleared.
+    MarksAndClear {
+        /// The first's number.
+        first: u32,
+        /// The last's: the others' lie between.
+        last: u32,
+        /// As of `Clear`.
+        asked: Option<Instant>,
+    },
     /// No more will come: play what is there up to this many samples of audio ordered since the stream began
     /// (what follows is digital silence), then tell the call `Event::Drained`.
     Finish {

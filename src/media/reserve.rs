@@ -2,7 +2,7 @@
 //! used again.
 #![allow(clippy::disallowed_methods)] // a port's rest is real time: this file is part of the engine's shell
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +21,11 @@ const BACKLOG: usize = 4096;
 const TRIES: usize = 16;
 /// One port in so many is kept back: below it new calls are refused while those up may still change.
 const KEPT_BACK: usize = 50;
+
+/// An interface may come or go: what the system says of our addresses is asked anew after so long.
+const FRESH: Duration = Duration::from_secs(5);
+/// Peers whose facing address is kept; when there are more, all are asked anew.
+const PEERS: usize = 1024;
 
 /// Why there is no RTP port.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +114,8 @@ pub(super) struct Range {
     bind: Option<IpAddr>,
     dscp: u8,
     pool: Mutex<Pool>,
+    /// Our addresses by the peers they face, and since when that is known.
+    facing: Mutex<HashMap<IpAddr, (IpAddr, Instant)>>,
 }
 
 #[derive(Debug)]
@@ -132,6 +139,7 @@ impl Range {
             bind: config.bind,
             dscp: config.dscp,
             pool: Mutex::new(Pool { free, resting: VecDeque::new(), entropy: Entropy::from_os() }),
+            facing: Mutex::default(),
         }
     }
 
@@ -147,7 +155,8 @@ impl Range {
 
     /// A socket on one of them that faces `peer`.
     pub(super) fn reserve(self: &Arc<Self>, peer: IpAddr) -> Result<Reservation, NoPort> {
-        let address = self.facing(peer).map_err(|cause| NoPort::Bind { address: peer, cause })?;
+        let address =
+            self.facing(peer, Instant::now()).map_err(|cause| NoPort::Bind { address: peer, cause })?;
         let mut last = None;
         for _ in 0..TRIES {
             let Some(port) = self.take(Instant::now()) else { break };
@@ -160,6 +169,7 @@ impl Range {
                 }
                 Err(cause) => {
                     self.rest(port, Instant::now()); // somebody else's for now
+                    self.faces().remove(&peer); // or the address is not ours any more
                     last = Some(cause);
                 }
             }
@@ -185,17 +195,32 @@ impl Range {
     }
 
     /// The configured address where it is of the peer's family, else the one the system would send from.
-    fn facing(&self, peer: IpAddr) -> io::Result<IpAddr> {
+    fn facing(&self, peer: IpAddr, now: Instant) -> io::Result<IpAddr> {
         if let Some(bind) =
             self.bind.filter(|bind| bind.is_ipv4() == peer.is_ipv4() && !bind.is_unspecified())
         {
             return Ok(bind);
         }
+        if let Some((ours, since)) = self.faces().get(&peer).copied()
+            && now.saturating_duration_since(since) < FRESH
+        {
+            return Ok(ours);
+        }
         let any: IpAddr =
             if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let probe = UdpSocket::bind((any, 0))?;
         probe.connect((peer, 9))?; // sends nothing
-        Ok(probe.local_addr()?.ip())
+        let ours = probe.local_addr()?.ip();
+        let mut faces = self.faces();
+        if faces.len() >= PEERS {
+            faces.clear();
+        }
+        faces.insert(peer, (ours, now));
+        Ok(ours)
+    }
+
+    fn faces(&self) -> MutexGuard<'_, HashMap<IpAddr, (IpAddr, Instant)>> {
+        self.facing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
@@ -217,8 +242,7 @@ impl Pool {
 }
 
 fn bind(local: SocketAddr, dscp: u8) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_nonblocking(true)?;
+    let socket = Socket::new(Domain::for_address(local), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     let class = u32::from(dscp) << 2;
     // A mark the system refuses costs quality of service on the way, not the call.
     let _ = if local.is_ipv4() { socket.set_tos_v4(class) } else { socket.set_tclass_v6(class) };

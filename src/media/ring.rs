@@ -102,6 +102,9 @@ struct Shared {
     knock: OnceLock<Knock>,
     /// An order was given back: room is worth telling.
     refused: AtomicBool,
+    /// Where the core is told of audio while it plays none.
+    hail: OnceLock<Knock>,
+    silent: AtomicBool,
 }
 
 /// The two ends of a stream's rings.
@@ -115,6 +118,8 @@ pub(super) fn rings(spec: StreamSpec) -> (CoreEnd, StreamEnd) {
         bell: Bell::new(),
         knock: OnceLock::new(),
         refused: AtomicBool::new(false),
+        hail: OnceLock::new(),
+        silent: AtomicBool::new(true),
     });
     let notify = Arc::new(Notify::new());
     let core = CoreEnd {
@@ -225,7 +230,7 @@ impl StreamEnd {
         let room = match order {
             Play::Audio(_) => self.orders.slots() > KEPT_FREE && self.away < SPENT,
             Play::Mark(_) | Play::Marks { .. } => self.orders.slots() > KEPT_FREE,
-            Play::Clear { .. } | Play::Finish { .. } => true,
+            Play::Clear { .. } | Play::MarksAndClear { .. } | Play::Finish { .. } => true,
         };
         if !room {
             return Err(order);
@@ -234,6 +239,9 @@ impl StreamEnd {
         match self.orders.push((order, at)) {
             Ok(()) => {
                 self.away += usize::from(audio);
+                if audio && self.shared.silent.load(Ordering::Relaxed) {
+                    self.shared.hail.get().into_iter().for_each(Knock::mark);
+                }
                 self.finished |= finish;
                 Ok(())
             }
@@ -315,7 +323,7 @@ impl CoreEnd {
         let waiting = self.orders.slots();
         let Ok(chunk) = self.orders.read_chunk(waiting) else { return 0 };
         let (head, tail) = chunk.as_slices();
-        let clear = |order: &Stamped| matches!(order.0, Play::Clear { .. });
+        let clear = |order: &Stamped| matches!(order.0, Play::Clear { .. } | Play::MarksAndClear { .. });
         match tail.iter().rposition(clear) {
             Some(at) => head.len() + at + 1,
             None => head.iter().rposition(clear).map_or(0, |at| at + 1),
@@ -369,6 +377,17 @@ impl CoreEnd {
         debug_assert!(sent.is_ok(), "more buffers with the core than the ring home holds");
     }
 
+    /// Where audio is marked that comes while none plays: a core that is awake finds it in its next step, one that
+    /// sleeps when it wakes.
+    pub(super) fn hailed_by(&mut self, hail: Knock) {
+        let _ = self.shared.hail.set(hail); // a port stays on its core
+    }
+
+    /// Whether nothing plays.
+    pub(super) fn set_silent(&self, silent: bool) {
+        self.shared.silent.store(silent, Ordering::Relaxed);
+    }
+
     /// So many samples have left the playout.
     pub(super) fn set_taken(&self, samples: u64) {
         self.shared.taken.store(samples, Ordering::Release);
@@ -403,6 +422,8 @@ mod tests {
         assert!(matches!(end.play(Play::Mark(1)), Err(Play::Mark(1))));
         assert!(end.play(Play::Clear { asked: None }).is_ok());
         assert_eq!(core.until_clear(), ORDERS - KEPT_FREE + 1);
+        assert!(end.play(Play::MarksAndClear { first: 1, last: 2, asked: None }).is_ok());
+        assert_eq!(core.until_clear(), ORDERS - KEPT_FREE + 2);
         while core.order().is_some() {}
         assert!(end.play(Play::Mark(1)).is_ok());
         assert_eq!(core.until_clear(), 0);

@@ -54,9 +54,9 @@ impl Poll {
         Ok(Self { epoll, bell, events: Box::new([EpollEvent::empty(); READY]) })
     }
 
-    /// Watches a socket; `token` is told when it has something.
+    /// Watches a socket; `token` is told when something has come, and not again for what is left unread.
     pub(super) fn add(&self, socket: &UdpSocket, token: u64) -> io::Result<()> {
-        Ok(self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
+        Ok(self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, token))?)
     }
 
     /// Watches it no longer.

@@ -1,20 +1,23 @@
-//! The grid of wakes of a media core, and each call's own clock.
+//! When a media core runs, and each call's own clock.
 //!
 //! ```text
 //!  sparse:  ───wait for a socket or the next due moment────►│run│───wait…
-//!  dense:   │run│─sleep to the next step─►│run│─sleep to the next step─►│run│      1 ms a step
+//!  dense:   │run│─rest 0.75 ms─►│─wait for RTP, until 1 ms─►│run│─rest─►│─wait─►│run│
 //! ```
 //!
-//! Wake-ups are what costs, so a core runs at most once a step for all its calls: while steps follow one another it
-//! sleeps from one to the next and finds all that came meanwhile; when few calls are up it waits for what comes.
-//! No clock is read here: the worker does.
+//! Wake-ups are what costs, more than the work: a core runs at most about once a millisecond for all its calls. While runs
+//! follow one another it rests from one to the next and finds all that came meanwhile. Who sends RTP sends that of many
+//! calls together, by a timer of its own: a run that waits a little for them takes all of them when they are fresh. When
+//! few calls are up it waits for what comes. No clock is read here: the worker does.
 
 use std::time::{Duration, Instant};
 
-/// One step of the grid.
-pub const STEP: Duration = Duration::from_micros(250);
-/// What is due waits for a step so many apart, so that the blocks of many calls are run together.
-const TOGETHER: u64 = 4;
+/// Runs that follow one another are so far apart.
+pub const STEP: Duration = Duration::from_millis(1);
+/// After a run nothing is looked for so long.
+const REST: Duration = Duration::from_micros(750);
+/// Runs no farther apart than this follow one another.
+const CLOSE: Duration = Duration::from_micros(1250);
 /// Time of one sample of a graph, which runs at 8000 Hz.
 const SAMPLE: Duration = Duration::from_micros(125);
 
@@ -23,63 +26,54 @@ const SAMPLE: Duration = Duration::from_micros(125);
 pub enum Pause {
     /// Until then, whatever comes.
     Sleep(Instant),
+    /// Until the first moment, whatever comes; then until RTP comes, or the second.
+    Rest(Instant, Instant),
     /// Until something comes, or then; `None`: for ever.
     Wait(Option<Instant>),
 }
 
-/// The grid of one core.
+/// The runs of one core.
 #[derive(Debug)]
 pub struct Grid {
     origin: Instant,
-    /// The last step that had work, and whether the one before had some too.
-    last: Option<u64>,
+    /// The last run that had work, and whether the one before was just before it.
+    last: Option<Instant>,
     dense: bool,
 }
 
 impl Grid {
-    /// Steps are counted from `origin`.
+    /// What is due waits for whole steps from `origin`, so that the blocks of many calls are run together.
     pub fn new(origin: Instant) -> Self {
         Self { origin, last: None, dense: false }
     }
 
     /// What to do until the next run, when the earliest moment anything is due is `due`.
     pub fn pause(&self, now: Instant, due: Option<Instant>) -> Pause {
-        let next = self.start(self.step(now) + 1);
-        match due.map(|due| self.up(due)) {
-            _ if self.dense => Pause::Sleep(next),
-            Some(due) if due <= now => Pause::Sleep(next), // never twice a step
-            due => Pause::Wait(due),
+        match (self.last, due.map(|due| self.up(due))) {
+            (Some(last), _) if self.dense => Pause::Rest(last + REST, last + STEP),
+            (last, Some(due)) if due <= now => Pause::Sleep(last.unwrap_or(now) + STEP), // never twice a step
+            (_, due) => Pause::Wait(due),
         }
     }
 
-    /// After a wait: when this step had its run already, the moment to sleep on to.
+    /// After a wait: the moment to sleep on to, if the last run was just now.
     pub fn hold(&self, now: Instant) -> Option<Instant> {
-        let step = self.step(now);
-        (self.last == Some(step)).then(|| self.start(step + 1))
+        self.last.map(|last| last + REST).filter(|until| *until > now)
     }
 
     /// A run is over, begun at `now`; `worked`: it had something to do.
     pub fn ran(&mut self, now: Instant, worked: bool) {
-        let step = self.step(now);
-        self.dense = worked && self.last.is_some_and(|last| step <= last + 1);
+        let close = |last| now.saturating_duration_since(last) <= CLOSE;
+        self.dense = worked && self.last.is_some_and(close);
         if worked {
-            self.last = Some(step);
+            self.last = Some(now);
         }
     }
 
-    /// The first step's start that is not before `at`.
+    /// The first whole step that is not before `at`.
     fn up(&self, at: Instant) -> Instant {
-        let step = self.step(at).next_multiple_of(TOGETHER);
-        if self.start(step) >= at { self.start(step) } else { self.start(step + TOGETHER) }
-    }
-
-    fn step(&self, at: Instant) -> u64 {
-        let steps = at.saturating_duration_since(self.origin).as_micros() / STEP.as_micros();
-        u64::try_from(steps).unwrap_or(u64::MAX)
-    }
-
-    fn start(&self, step: u64) -> Instant {
-        self.origin + Duration::from_micros(step * STEP.as_micros() as u64)
+        let steps = at.saturating_duration_since(self.origin).as_nanos().div_ceil(STEP.as_nanos());
+        self.origin + Duration::from_millis(u64::try_from(steps).unwrap_or(u64::MAX))
     }
 }
 
@@ -195,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_waits_for_the_grid() {
+    fn what_is_due_waits_for_a_whole_step() {
         let origin = Instant::now();
         let grid = Grid::new(origin);
         let due = origin + Duration::from_micros(20_300);
@@ -209,21 +203,24 @@ mod tests {
         let mut grid = Grid::new(origin);
         grid.ran(origin + 5 * MS, true);
         let later = origin + 5 * MS + MS / 2;
-        assert_eq!(grid.hold(later), Some(origin + 6 * MS));
+        assert_eq!(grid.hold(later), Some(origin + 5 * MS + REST));
         assert_eq!(grid.hold(origin + 6 * MS), None);
-        assert_eq!(grid.pause(later, Some(later)), Pause::Wait(Some(origin + 6 * MS)));
+        assert_eq!(grid.pause(later, Some(later - MS / 2)), Pause::Sleep(origin + 6 * MS));
     }
 
     #[test]
-    fn steps_that_follow_one_another_are_slept_through_whole() {
+    fn runs_that_follow_one_another_rest_between_and_wait_a_little_for_rtp() {
         let origin = Instant::now();
         let mut grid = Grid::new(origin);
-        grid.ran(origin + 5 * MS, true);
-        grid.ran(origin + 6 * MS, true);
-        let now = origin + 6 * MS + MS / 4;
-        assert_eq!(grid.pause(now, Some(origin + 30 * MS)), Pause::Sleep(origin + 7 * MS));
-        grid.ran(origin + 7 * MS, false);
-        assert_eq!(grid.pause(origin + 7 * MS, None), Pause::Wait(None));
+        let (first, second) = (origin + 5 * MS, origin + 6 * MS + MS / 10);
+        grid.ran(first, true);
+        grid.ran(second, true);
+        let now = second + MS / 4;
+        assert_eq!(grid.pause(now, Some(origin + 30 * MS)), Pause::Rest(second + REST, second + STEP));
+        grid.ran(second + MS, false);
+        assert_eq!(grid.pause(second + MS, None), Pause::Wait(None));
+        grid.ran(second + 9 * MS, true);
+        assert_eq!(grid.pause(second + 9 * MS, None), Pause::Wait(None), "one alone");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use rtrb::{Consumer, Producer};
 use super::bell::Bell;
 use super::counts::{Published, Tally};
 use super::graph::{Graph, Spent};
-use super::ready::Ready;
+use super::ready::{Knock, Ready};
 use super::ring::Wake;
 use super::socket::{Inbox, Poll, send, wait};
 use super::tick::{Grid, Pause};
@@ -33,6 +33,9 @@ use crate::ids::{CallKey, Entropy};
 
 /// Batches read of one socket in one step, so that a flood on one call takes no time from the others.
 const BATCHES: usize = 4;
+/// When a call is to run: in this step; not before something comes.
+const TOUCHED: u64 = 0;
+const NEVER: u64 = u64::MAX;
 /// In the token of a socket: it is the one beside the port's.
 const BESIDE: u64 = 1 << 8;
 /// How often the numbers are published.
@@ -102,6 +105,7 @@ pub(super) struct Worker {
     pub(super) outbound: Doorbell,
     pub(super) poll: Poll,
     pub(super) streams: Option<Box<dyn Streams>>,
+    pub(super) hails: Arc<Ready>,
     pub(super) published: Arc<Published>,
     pub(super) wait: Duration,
     pub(super) chance: Entropy,
@@ -164,9 +168,6 @@ impl Tray {
 struct Call {
     key: CallKey,
     graph: Box<Graph>,
-    due: Option<Instant>,
-    /// It had input, or could not leave all it had to leave.
-    touched: bool,
     closing: bool,
 }
 
@@ -174,7 +175,15 @@ struct Call {
 struct Core {
     inbox: Inbox,
     calls: Vec<Option<Call>>,
+    /// When each is to run, in nanoseconds since the beginning: beside one another, for all are looked at in every step.
+    /// `TOUCHED`: it had input, or could not leave all it had to leave.
+    dues: Vec<u64>,
+    origin: Instant,
     places: HashMap<CallKey, usize>,
+    /// Those whose bots began to speak.
+    hails: Arc<Ready>,
+    /// Sockets that had more than their share, which they do not tell again.
+    unread: Vec<u64>,
     /// Of calls that are over, and of the core itself.
     tally: Tally,
     wall: WallClock,
@@ -191,6 +200,10 @@ impl Worker {
         let mut core = Core {
             inbox: Inbox::new(),
             calls: Vec::with_capacity(64),
+            dues: Vec::with_capacity(64),
+            origin,
+            hails: Arc::clone(&self.hails),
+            unread: Vec::with_capacity(64),
             places: HashMap::with_capacity(64),
             tally: Tally::default(),
             wall: wall_clock(origin),
@@ -242,6 +255,10 @@ impl Worker {
         let due = [due, streams.and_then(Streams::due)].into_iter().flatten().min();
         match grid.pause(now, due) {
             Pause::Sleep(until) => std::thread::sleep(until.saturating_duration_since(now)),
+            Pause::Rest(rest, until) => {
+                std::thread::sleep(rest.saturating_duration_since(now));
+                wait(&[self.poll.fd()], Some(until.saturating_duration_since(Instant::now())));
+            }
             Pause::Wait(until) => {
                 self.inbound.bell.arm();
                 let asleep = streams.is_none_or(Streams::may_sleep);
@@ -275,47 +292,69 @@ impl Core {
             }
         }
         worked |= self.read(&mut worker.poll, now);
-        self.due = None;
-        for at in 0..self.calls.len() {
-            let Some(call) = &mut self.calls[at] else { continue };
-            if call.touched || call.due.is_some_and(|due| due <= now) {
+        worked |= self.heed(now);
+        let (ran, mut next) = (nanoseconds(self.origin, now), NEVER);
+        for at in 0..self.dues.len() {
+            if self.dues[at] <= ran {
                 worked = true;
                 self.run(worker, now, at);
             }
-            let due =
-                self.calls[at].as_ref().and_then(|call| if call.touched { Some(now) } else { call.due });
-            self.due = [self.due, due].into_iter().flatten().min();
+            next = next.min(self.dues[at]);
         }
+        self.due = (next != NEVER).then(|| self.origin + Duration::from_nanos(next));
         worked
     }
 
     /// Gives the datagrams of the sockets that have some to their graphs.
     fn read(&mut self, poll: &mut Poll, now: Instant) -> bool {
         let mut any = false;
+        let mut unread = std::mem::take(&mut self.unread);
+        for token in unread.drain(..) {
+            any = true;
+            self.read_socket(token, now);
+        }
         for token in poll.ready() {
             any = true;
-            let Some(Some(call)) = self.calls.get_mut((token >> 9) as usize) else { continue };
-            let (port, beside) = (PortId { call: call.key, index: token as u8 }, token & BESIDE != 0);
-            for _ in 0..BATCHES {
-                let Some(from) = call.graph.reservation(port) else { break };
-                let Some(socket) = (if beside { from.socket_beside() } else { from.socket() }) else { break };
-                let more = self.inbox.read(socket);
-                let (inbox, graph) = (&self.inbox, &mut call.graph);
-                guard(&mut self.tally, graph, |graph| {
-                    for (from, bytes) in inbox.datagrams() {
-                        if beside {
-                            graph.datagram_beside(now, port, from, bytes);
-                        } else {
-                            graph.datagram(now, port, from, bytes);
-                        }
+            self.read_socket(token, now);
+        }
+        any
+    }
+
+    fn read_socket(&mut self, token: u64, now: Instant) {
+        let at = (token >> 9) as usize;
+        let Some(Some(call)) = self.calls.get_mut(at) else { return };
+        let (port, beside) = (PortId { call: call.key, index: token as u8 }, token & BESIDE != 0);
+        self.dues[at] = TOUCHED;
+        for _ in 0..BATCHES {
+            let Some(from) = call.graph.reservation(port) else { return };
+            let Some(socket) = (if beside { from.socket_beside() } else { from.socket() }) else { return };
+            let more = self.inbox.read(socket);
+            let (inbox, graph) = (&self.inbox, &mut call.graph);
+            guard(&mut self.tally, graph, |graph| {
+                for (from, bytes) in inbox.datagrams() {
+                    if beside {
+                        graph.datagram_beside(now, port, from, bytes);
+                    } else {
+                        graph.datagram(now, port, from, bytes);
                     }
-                });
-                call.touched = true;
-                if !more {
-                    break;
                 }
+            });
+            if !more {
+                return;
             }
         }
+        self.unread.push(token);
+    }
+
+    /// What a bot says that has not been heard yet is looked at when it comes, for the call's clock follows it.
+    fn heed(&mut self, now: Instant) -> bool {
+        let Self { hails, calls, dues, tally, .. } = self;
+        let mut any = false;
+        hails.sweep(|at| {
+            let Some(Some(call)) = calls.get_mut(at as usize) else { return };
+            guard(tally, &mut call.graph, |graph| graph.heed(now));
+            (dues[at as usize], any) = (TOUCHED, true);
+        });
         any
     }
 
@@ -334,10 +373,17 @@ impl Core {
                 graph.send_failed(port);
             }
         }
-        call.due = graph.due();
+        let due = graph.due();
         call.closing |= graph.is_empty();
-        call.touched = !leave(call, &mut worker.left);
-        if call.closing && !call.touched && !worker.left.is_full() {
+        let left = leave(call, &mut worker.left);
+        let closes = call.closing && left && !worker.left.is_full();
+        self.dues[at] = match due {
+            _ if !left => TOUCHED,
+            Some(due) => nanoseconds(self.origin, due),
+            None => NEVER,
+        };
+        if closes {
+            self.dues[at] = NEVER;
             self.places.remove(&call.key);
             if let Some(call) = self.calls[at].take() {
                 self.tally.add(&call.graph.tally());
@@ -369,8 +415,15 @@ impl Core {
                 .flatten()
                 .for_each(|one| poll.remove(one));
         }
-        (call.touched, call.closing) = (true, false);
+        (self.dues[at], call.closing) = (TOUCHED, false);
+        let hailed = match &command {
+            Command::Open(port, Spec::Stream(_)) => Some(*port),
+            _ => None,
+        };
         guard(&mut self.tally, &mut call.graph, |graph| graph.apply(now, command));
+        if let (Some(port), Ok(place)) = (hailed, u32::try_from(at)) {
+            call.graph.hailed_by(port, Knock::new(Arc::clone(&self.hails), place));
+        }
         if let (true, Some(sockets)) = (opens, call.graph.reservation(port))
             && watch(poll, sockets, (at as u64) << 9 | u64::from(port.index)).is_err()
         {
@@ -380,7 +433,7 @@ impl Core {
     }
 
     fn settle(&mut self, key: CallKey, graph: Graph) -> usize {
-        let call = Call { key, graph: Box::new(graph), due: None, touched: true, closing: false };
+        let call = Call { key, graph: Box::new(graph), closing: false };
         let at = match self.calls.iter().position(Option::is_none) {
             Some(at) => {
                 self.calls[at] = Some(call);
@@ -388,18 +441,22 @@ impl Core {
             }
             None => {
                 self.calls.push(Some(call));
+                self.dues.push(NEVER);
                 self.calls.len() - 1
             }
         };
+        self.dues[at] = TOUCHED;
         self.places.insert(key, at);
         at
     }
 
     fn stop(&mut self) {
         self.stopping = true;
-        for call in self.calls.iter_mut().flatten() {
-            call.graph.close_all();
-            call.touched = true;
+        for (call, due) in self.calls.iter_mut().zip(&mut self.dues) {
+            if let Some(call) = call {
+                call.graph.close_all();
+                *due = TOUCHED;
+            }
         }
     }
 
@@ -412,6 +469,10 @@ impl Core {
         }
         published.set(&tally);
     }
+}
+
+fn nanoseconds(origin: Instant, at: Instant) -> u64 {
+    u64::try_from(at.saturating_duration_since(origin).as_nanos()).unwrap_or(NEVER)
 }
 
 /// a fault in one call ends that call only; it is told by the `Closed` of its ports.
@@ -461,7 +522,7 @@ mod tests {
         let now = Instant::now();
         let mut graph = Box::new(Graph::new(now, Duration::from_millis(200), Entropy::seeded(1)));
         graph.apply(now, Command::Open(PORT, Spec::Player(Player::new(vec![1; 8].into(), true))));
-        Call { key: PORT.call, graph, due: None, touched: false, closing: false }
+        Call { key: PORT.call, graph, closing: false }
     }
 
     #[test]

@@ -16,6 +16,9 @@ use crate::telemetry::metrics;
 /// Records that may wait for the disk; when it is full a record is lost, counted and logged by who wrote it.
 const QUEUE: usize = 4096;
 
+/// Seconds of a day; UTC has no others.
+const DAY: u64 = 86_400;
+
 /// How many records go out in one write.
 const BATCH: usize = 64;
 
@@ -61,15 +64,17 @@ fn complain(said: &mut Option<Instant>, error: &io::Error) {
 
 struct Files {
     dir: PathBuf,
-    open: Option<(String, File)>,
+    /// Since 1970, of which day the file is.
+    open: Option<(u64, File)>,
 }
 
 impl Files {
     fn of_today(&mut self) -> io::Result<&mut File> {
-        let now = jiff::Timestamp::try_from(SystemTime::now()).unwrap_or_default();
-        let today = now.strftime("%Y-%m-%d").to_string();
+        let wall = SystemTime::now();
+        let today = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs() / DAY;
         if self.open.as_ref().is_none_or(|(day, _)| *day != today) {
-            let path = self.dir.join(format!("{today}.jsonl"));
+            let now = jiff::Timestamp::try_from(wall).unwrap_or_default();
+            let path = self.dir.join(format!("{}.jsonl", now.strftime("%Y-%m-%d")));
             let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
             self.open = Some((today, file));
         }

@@ -17,63 +17,87 @@ pub struct Answered {
     pub sdp: Description,
 }
 
-/// Answers the offer in `body`: the first usable audio line is taken, every other line is answered in its place
-/// with port 0. The same for an INVITE, a re-INVITE and an UPDATE; what changed (hold, resume, address, codec) is
-/// what differs in `media`. `session` tells which key of ours the peer knows.
-///
-/// # Errors
-/// What to refuse with; in a dialog nothing has changed then. `Absent` means that an offer of ours is wanted:
-/// [`body::extract`] tells it beforehand.
-pub fn answer(body: &[u8], content_type: &str, wish: &Wish, session: &Session) -> Result<Answered, Refused> {
-    let offer = read(body, content_type)?;
-    let (place, line, (terms, (law, number), theirs)) = first_usable(&offer, |line| {
-        let keyed = keyed(line, wish.srtp)?;
-        let terms = Terms::of(line, wish.local.ip(), true)?;
-        let codec = choose(line, &wish.codecs, wish.order).ok_or(Refused::NoCodec)?;
-        Ok((terms, codec, keyed))
-    })?;
+/// An offer of the peer that was read, and can be looked at as often as one likes.
+#[derive(Debug)]
+pub struct Offer(Remote);
 
-    let direction = terms.direction(wish.direction);
-    let events = line.telephone_event().filter(|_| wish.telephone_event);
-    let ours = theirs.as_ref().map(|theirs| theirs.in_answer(session.key_for(theirs.master, wish.secret)));
-    let media = Agreed {
-        telephone_event: events.map(|(number, _)| number),
-        crypto: theirs.as_ref().zip(ours.as_ref()).map(|(theirs, ours)| theirs.with(ours)),
-        ..terms.agreed(law, number, direction)
-    };
-    let audio = Audio {
-        formats: vec![(law, number)],
-        events,
-        ptime_ms: media.ptime_ms,
-        direction,
-        rtcp_mux: media.rtcp_mux,
-        keys: ours.map(|ours| Keys { ours, theirs: theirs.map(|theirs| theirs.master) }),
-    };
-    let mut lines: Vec<OwnLine> = offer.lines().map(|line| off(&line)).collect();
-    if let Some(taken) = lines.get_mut(place) {
-        *taken = OwnLine::Audio(audio);
+impl Offer {
+    /// Reads the description in `body`.
+    ///
+    /// # Errors
+    /// What to refuse with. `Absent` means that an offer of ours is wanted: [`body::extract`] tells it beforehand.
+    pub fn read(body: &[u8], content_type: &str) -> Result<Self, Refused> {
+        Remote::read(body::extract(body, content_type)?.ok_or(Refused::Absent)?).map(Self)
     }
-    Ok(Answered { media, sdp: Description { local: wish.local, lines, bound: bound(&line) } })
+
+    /// Answers it: the first usable audio line is taken, every other line is answered in its place with port 0.
+    /// The same for an INVITE, a re-INVITE and an UPDATE; what changed (hold, resume, address, codec) is what differs
+    /// in `media`. `session` tells which key of ours the peer knows.
+    ///
+    /// # Errors
+    /// What to refuse with; in a dialog nothing has changed then.
+    pub fn answer(&self, wish: &Wish, session: &Session) -> Result<Answered, Refused> {
+        let (place, line, (terms, (law, number), theirs)) = first_usable(&self.0, |line| {
+            let keyed = keyed(line, wish.srtp)?;
+            let terms = Terms::of(line, wish.local.ip(), true)?;
+            let codec = choose(line, &wish.codecs, wish.order).ok_or(Refused::NoCodec)?;
+            Ok((terms, codec, keyed))
+        })?;
+
+        let direction = terms.direction(wish.direction);
+        let events = line.telephone_event().filter(|_| wish.telephone_event);
+        let ours =
+            theirs.as_ref().map(|theirs| theirs.in_answer(session.key_for(theirs.master, wish.secret)));
+        let media = Agreed {
+            telephone_event: events.map(|(number, _)| number),
+            crypto: theirs.as_ref().zip(ours.as_ref()).map(|(theirs, ours)| theirs.with(ours)),
+            ..terms.agreed(law, number, direction)
+        };
+        let audio = Audio {
+            formats: vec![(law, number)],
+            events,
+            ptime_ms: media.ptime_ms,
+            direction,
+            rtcp_mux: media.rtcp_mux,
+            keys: ours.map(|ours| Keys { ours, theirs: theirs.map(|theirs| theirs.master) }),
+        };
+        let mut lines: Vec<OwnLine> = self.0.lines().map(|line| off(&line)).collect();
+        if let Some(taken) = lines.get_mut(place) {
+            *taken = OwnLine::Audio(audio);
+        }
+        Ok(Answered { media, sdp: Description { local: wish.local, lines, bound: bound(&line) } })
+    }
+
+    /// The addresses the peer wants audio at, in the order of its offer, so that one of ours can be chosen before a
+    /// port is taken. `0.0.0.0` or `::` when it begins on hold: then only the family counts.
+    ///
+    /// # Errors
+    /// As [`Offer::answer`], for offers that no local address or order of codecs could save.
+    pub fn media_addresses(&self, srtp: Srtp) -> Result<Vec<IpAddr>, Refused> {
+        let usable = |line: &Line<'_>| {
+            keyed(line, srtp)?;
+            let ip = line.address()?;
+            choose(line, &[Law::Mu, Law::A], Order::Offer).map(|_| ip).ok_or(Refused::NoCodec)
+        };
+        first_usable(&self.0, usable)?;
+        Ok(self.0.lines().filter(Line::is_live_audio).filter_map(|line| usable(&line).ok()).collect())
+    }
 }
 
-/// The addresses the peer wants audio at, in the order of its offer, so that one of ours can be chosen before a
-/// port is taken. `0.0.0.0` or `::` when it begins on hold: then only the family counts.
+/// [`Offer::read`] and [`Offer::answer`] at once.
 ///
 /// # Errors
-/// As [`answer`], for offers that no local address or order of codecs could save.
-pub fn media_addresses(body: &[u8], content_type: &str, srtp: Srtp) -> Result<Vec<IpAddr>, Refused> {
-    let offer = read(body, content_type)?;
-    let usable = |line: &Line<'_>| {
-        keyed(line, srtp)?;
-        let ip = line.address()?;
-        choose(line, &[Law::Mu, Law::A], Order::Offer).map(|_| ip).ok_or(Refused::NoCodec)
-    };
-    first_usable(&offer, usable)?;
-    Ok(offer.lines().filter(Line::is_live_audio).filter_map(|line| usable(&line).ok()).collect())
+/// Those of both.
+pub fn answer(body: &[u8], content_type: &str, wish: &Wish, session: &Session) -> Result<Answered, Refused> {
+    Offer::read(body, content_type)?.answer(wish, session)
 }
 
-fn read(body: &[u8], content_type: &str) -> Result<Remote, Refused> {
-    Remote::read(body::extract(body, content_type)?.ok_or(Refused::Absent)?)
+/// [`Offer::read`] and [`Offer::media_addresses`] at once.
+///
+/// # Errors
+/// Those of both.
+pub fn media_addresses(body: &[u8], content_type: &str, srtp: Srtp) -> Result<Vec<IpAddr>, Refused> {
+    Offer::read(body, content_type)?.media_addresses(srtp)
 }
 
 /// The first audio line that passes, its place, and what it came to; or why the first of them did not.

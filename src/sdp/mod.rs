@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  INVITE or re-INVITE with SDP                      INVITE without SDP, calls of ours
+//!    Offer::read(), and of what was read:
 //!    media_addresses() ─► which of ours faces them      offer(&mut Session, &Wish) ─► text to send
 //!    answer()          ─► Answered                      accept(body, &Session)     ─► Agreed
 //!      .media ─► what the audio port is to do
@@ -35,7 +36,7 @@ mod vectors;
 
 use std::net::SocketAddr;
 
-pub use answer::{Answered, answer, media_addresses};
+pub use answer::{Answered, Offer, answer, media_addresses};
 pub use body::extract;
 pub use codec::Law;
 pub use crypto::{Crypto, Master, Suite};

@@ -26,7 +26,7 @@ impl Backlog {
         let run = |order: &Play| match *order {
             Play::Mark(mark) => Some((mark, mark)),
             Play::Marks { first, last } => Some((first, last)),
-            Play::Audio(_) | Play::Clear { .. } | Play::Finish { .. } => None,
+            Play::Audio(_) | Play::Clear { .. } | Play::MarksAndClear { .. } | Play::Finish { .. } => None,
         };
         let before = self.orders.back().and_then(run);
         if let (Some((first, end)), Some((next, last))) = (before, run(&order))
@@ -38,12 +38,14 @@ impl Backlog {
         self.orders.push_back(order);
     }
 
-    /// Audio that waits here is gone at once; marks stay, before the `Clear`. How many samples went. `asked`: when the bot
-    /// did, if it was the bot.
+    /// Audio that waits here is gone at once; marks stay, and go with the `Clear`, which is kept waiting by nothing. How
+    /// many samples went. `asked`: when the bot did, if it was the bot.
     pub(crate) fn clear(&mut self, mut asked: Option<Instant>) -> u64 {
-        let mut gone = 0;
-        self.orders.retain(|order| match order {
-            Play::Audio(samples) => {
+        let (mut gone, mut marks) = (0, None::<(u32, u32)>);
+        // They are numbered in a row; one behind a `Clear` that waits is told as the others are.
+        let mut tell = |first, last| marks = Some((marks.map_or(first, |(before, _)| before), last));
+        self.orders.retain(|order| match *order {
+            Play::Audio(ref samples) => {
                 gone += samples.len() as u64;
                 false
             }
@@ -51,9 +53,25 @@ impl Backlog {
                 asked = before.or(asked); // the one behind it does its work too
                 false
             }
-            Play::Mark(_) | Play::Marks { .. } | Play::Finish { .. } => true,
+            Play::MarksAndClear { first, last, asked: before } => {
+                asked = before.or(asked);
+                tell(first, last);
+                false
+            }
+            Play::Mark(mark) => {
+                tell(mark, mark);
+                false
+            }
+            Play::Marks { first, last } => {
+                tell(first, last);
+                false
+            }
+            Play::Finish { .. } => true,
         });
-        self.orders.push_back(Play::Clear { asked });
+        self.orders.push_back(match marks {
+            Some((first, last)) => Play::MarksAndClear { first, last, asked },
+            None => Play::Clear { asked },
+        });
         gone
     }
 
@@ -96,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clear_takes_the_audio_and_leaves_the_marks_before_it() {
+    fn a_clear_takes_the_audio_and_takes_the_marks_before_it_along() {
         let mut backlog = Backlog::default();
         backlog.audio(vec![1; 100]);
         backlog.push(Play::Mark(0));
@@ -104,7 +122,7 @@ mod tests {
         backlog.audio(vec![2; 5]);
         backlog.push(Play::Mark(1));
         assert_eq!(backlog.clear(None), 5);
-        assert_eq!(text(&mut backlog), ["Mark(0)", "Mark(1)", "Clear { asked: None }"]);
+        assert_eq!(text(&mut backlog), ["MarksAndClear { first: 0, last: 1, asked: None }"]);
     }
 
     #[test]

@@ -2,14 +2,17 @@
 //! Labels come from configuration or from fixed lists, never from a call.
 //!
 //! What is counted per packet or per message goes through a handle taken once (`Hot`): one atomic addition.
-//! The rest looks its series up, which costs a hash and belongs to the control plane.
+//! What is counted a few times a call is looked up by its labels (`Kept`), the rest by the recorder: the control plane.
 
+use std::fmt::Write as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use metrics::{Counter, counter, gauge, histogram};
+use arrayvec::ArrayString;
+use metrics::{Counter, Histogram, counter, gauge, histogram};
 
+use super::kept::Kept;
 use super::table::{RTP_DROPS, STREAM_EVENTS};
 
 /// Handles of what is counted per packet or per message. Before `exposition::install` nothing is counted.
@@ -53,6 +56,11 @@ impl Hot {
     }
 }
 
+/// Whether there is a recorder.
+pub(super) fn counts() -> bool {
+    HOT.get().is_some()
+}
+
 /// The handle of a pair in the list its handles were taken from.
 fn of<'a>(handles: &'a [Counter], pairs: &[(&str, &str)], pair: (&str, &str)) -> Option<&'a Counter> {
     handles.get(pairs.iter().position(|&known| known == pair)?)
@@ -62,14 +70,18 @@ fn of<'a>(handles: &'a [Counter], pairs: &[(&str, &str)], pair: (&str, &str)) ->
 
 /// A SIP request came in or went out.
 pub fn sip_request(transport: &'static str, direction: &'static str, method: &'static str) {
-    counter!("streamkit_sip_requests_total", "transport" => transport, "direction" => direction, "method" => method)
-        .increment(1);
+    static KEPT: Kept<Counter> = Kept::new();
+    let make = || counter!("streamkit_sip_requests_total", "transport" => transport, "direction" => direction, "method" => method);
+    KEPT.of(&[transport, direction, method], make).increment(1);
 }
 
 /// A SIP response came in or went out.
 pub fn sip_response(transport: &'static str, direction: &'static str, code: u16) {
-    counter!("streamkit_sip_responses_total", "transport" => transport, "direction" => direction, "code" => code.to_string())
-        .increment(1);
+    static KEPT: Kept<Counter> = Kept::new();
+    let mut text = ArrayString::<5>::new();
+    let _ = write!(text, "{code}"); // it has room for every u16
+    let make = || counter!("streamkit_sip_responses_total", "transport" => transport, "direction" => direction, "code" => code.to_string());
+    KEPT.of(&[transport, direction, &text], make).increment(1);
 }
 
 /// A SIP message was sent again.
@@ -118,33 +130,44 @@ pub fn calls_active(trunk: &str, calls: u32) {
 
 /// A call is over: `direction` is `inbound` or `outbound`, outcome and cause stand in `table::ENDINGS`.
 pub fn call_ended(trunk: &str, direction: &'static str, outcome: &'static str, cause: &'static str) {
-    counter!("streamkit_calls_total", "trunk" => trunk.to_owned(), "direction" => direction, "outcome" => outcome, "cause" => cause)
-        .increment(1);
+    static KEPT: Kept<Counter> = Kept::new();
+    let make = || counter!("streamkit_calls_total", "trunk" => trunk.to_owned(), "direction" => direction, "outcome" => outcome, "cause" => cause);
+    KEPT.of(&[trunk, direction, outcome, cause], make).increment(1);
 }
 
 /// The INVITE of a call got its final answer so long after it came.
 pub fn call_set_up(trunk: &str, took: Duration, answered: bool) {
-    let trunk = trunk.to_owned();
-    histogram!("streamkit_call_setup_seconds", "trunk" => trunk.clone()).record(took);
+    static SET_UP: Kept<Histogram> = Kept::new();
+    static ANSWERED: Kept<Histogram> = Kept::new();
+    let make = || histogram!("streamkit_call_setup_seconds", "trunk" => trunk.to_owned());
+    SET_UP.of(&[trunk], make).record(took);
     if answered {
-        histogram!("streamkit_call_answer_seconds", "trunk" => trunk).record(took);
+        let make = || histogram!("streamkit_call_answer_seconds", "trunk" => trunk.to_owned());
+        ANSWERED.of(&[trunk], make).record(took);
     }
 }
 
 /// An answered call lasted so long.
 pub fn call_duration(trunk: &str, lasted: Duration) {
-    histogram!("streamkit_call_duration_seconds", "trunk" => trunk.to_owned()).record(lasted);
+    static KEPT: Kept<Histogram> = Kept::new();
+    let make = || histogram!("streamkit_call_duration_seconds", "trunk" => trunk.to_owned());
+    KEPT.of(&[trunk], make).record(lasted);
 }
 
 /// What the media of a call was like, when it ended. Jitter in seconds, `mos` from 1 to 4.5.
 pub fn call_quality(trunk: &str, jitter: f64, round_trip: Option<Duration>, mos: Option<f64>) {
-    let trunk = trunk.to_owned();
-    histogram!("streamkit_rtp_jitter_seconds", "trunk" => trunk.clone()).record(jitter);
+    static JITTER: Kept<Histogram> = Kept::new();
+    static ROUND_TRIP: Kept<Histogram> = Kept::new();
+    static MOS: Kept<Histogram> = Kept::new();
+    let make = || histogram!("streamkit_rtp_jitter_seconds", "trunk" => trunk.to_owned());
+    JITTER.of(&[trunk], make).record(jitter);
     if let Some(round_trip) = round_trip {
-        histogram!("streamkit_rtp_round_trip_seconds", "trunk" => trunk.clone()).record(round_trip);
+        let make = || histogram!("streamkit_rtp_round_trip_seconds", "trunk" => trunk.to_owned());
+        ROUND_TRIP.of(&[trunk], make).record(round_trip);
     }
     if let Some(mos) = mos {
-        histogram!("streamkit_call_mos", "trunk" => trunk).record(mos);
+        let make = || histogram!("streamkit_call_mos", "trunk" => trunk.to_owned());
+        MOS.of(&[trunk], make).record(mos);
     }
 }
 
@@ -246,13 +269,16 @@ pub fn streams_active(account: &str, streams: u32) {
 
 /// A stream is over; the words are those of agentstream.md section 10.
 pub fn stream_outcome(status: &'static str, disconnected_by: &'static str, disposition: &'static str) {
-    counter!("streamkit_stream_outcomes_total", "status" => status, "disconnected_by" => disconnected_by, "disposition" => disposition)
-        .increment(1);
+    static KEPT: Kept<Counter> = Kept::new();
+    let make = || counter!("streamkit_stream_outcomes_total", "status" => status, "disconnected_by" => disconnected_by, "disposition" => disposition);
+    KEPT.of(&[status, disconnected_by, disposition], make).increment(1);
 }
 
 /// A stream came up so long after its first attempt began.
 pub fn stream_connect(bot: &str, took: Duration) {
-    histogram!("streamkit_stream_connect_seconds", "bot" => bot.to_owned()).record(took);
+    static KEPT: Kept<Histogram> = Kept::new();
+    let make = || histogram!("streamkit_stream_connect_seconds", "bot" => bot.to_owned());
+    KEPT.of(&[bot], make).record(took);
 }
 
 /// Whether a bot is called as usual (0), tried by one call (1), or left alone (2); by scheme, host, port and path.
@@ -262,17 +288,23 @@ pub fn stream_breaker(bot: &str, state: u8) {
 
 /// The bot's first audio came so long after `start`.
 pub fn stream_first_audio(bot: &str, took: Duration) {
-    histogram!("streamkit_stream_first_audio_seconds", "bot" => bot.to_owned()).record(took);
+    static KEPT: Kept<Histogram> = Kept::new();
+    let make = || histogram!("streamkit_stream_first_audio_seconds", "bot" => bot.to_owned());
+    KEPT.of(&[bot], make).record(took);
 }
 
 /// The bot's answer left so long after the caller's last word; told when the call ends.
 pub fn stream_turn(bot: &str, took: Duration) {
-    histogram!("streamkit_stream_turn_seconds", "bot" => bot.to_owned()).record(took);
+    static KEPT: Kept<Histogram> = Kept::new();
+    let make = || histogram!("streamkit_stream_turn_seconds", "bot" => bot.to_owned());
+    KEPT.of(&[bot], make).record(took);
 }
 
 /// Silence left so long after `clear` came; told when the call ends.
 pub fn stream_clear(bot: &str, took: Duration) {
-    histogram!("streamkit_stream_clear_seconds", "bot" => bot.to_owned()).record(took);
+    static KEPT: Kept<Histogram> = Kept::new();
+    let make = || histogram!("streamkit_stream_clear_seconds", "bot" => bot.to_owned());
+    KEPT.of(&[bot], make).record(took);
 }
 
 /// Messages went to a bot (`out`) or came from one (`in`); an event of no name of ours is `other`.
@@ -291,12 +323,16 @@ pub fn stream_dropped(cause: &'static str, count: u64) {
 
 /// The longest audio of one stream's bot that waited to be played.
 pub fn playout_queue(bot: &str, longest: Duration) {
-    histogram!("streamkit_playout_queue_seconds", "bot" => bot.to_owned()).record(longest);
+    static KEPT: Kept<Histogram> = Kept::new();
+    let make = || histogram!("streamkit_playout_queue_seconds", "bot" => bot.to_owned());
+    KEPT.of(&[bot], make).record(longest);
 }
 
 /// How often a bot's audio ran dry within an utterance.
 pub fn playout_underruns(bot: &str, underruns: u64) {
-    counter!("streamkit_playout_underruns_total", "bot" => bot.to_owned()).increment(underruns);
+    static KEPT: Kept<Counter> = Kept::new();
+    let make = || counter!("streamkit_playout_underruns_total", "bot" => bot.to_owned());
+    KEPT.of(&[bot], make).increment(underruns);
 }
 
 // --- fetches ---

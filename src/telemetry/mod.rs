@@ -5,6 +5,7 @@
 //! when it is asked. `log` writes lines that a stranger can neither forge nor flood.
 
 pub mod exposition;
+mod kept;
 pub mod log;
 pub mod metrics;
 pub(crate) mod process;

@@ -8,6 +8,7 @@ use rustls::client::VerifierBuilderError;
 use rustls::{CertificateError, ClientConfig, Error};
 
 use super::FileError;
+use super::verified::remembered;
 
 /// Why nothing could be made of the files.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +39,12 @@ pub fn outward(ca_file: Option<&Path>, client: Option<(&Path, &Path)>) -> Result
     let builder = ClientConfig::builder_with_provider(super::provider())
         .with_safe_default_protocol_versions()
         .expect("ring speaks TLS 1.2 and 1.3");
-    let builder = match own.is_empty() {
+    // without any authority everybody is refused, which is no reason not to start
+    let builder = match roots.is_empty() {
         true => builder.with_root_certificates(roots),
-        false => builder.dangerous().with_custom_certificate_verifier(super::servers(roots, own)?),
+        false => {
+            builder.dangerous().with_custom_certificate_verifier(remembered(super::servers(roots, own)?))
+        }
     };
     match client {
         None => Ok(builder.with_no_client_auth()),

@@ -146,6 +146,28 @@ fn marks_a_bot_left_behind_are_played_or_discarded() {
     assert_eq!(stream["audio"]["discarded_ms"], 6000 - played);
 }
 
+#[test]
+fn a_clear_behind_more_than_there_is_room_for_is_not_kept_waiting() {
+    for wait in 0..25 {
+        let mut world = call(Setup::default());
+        world.run(ms(500 + wait));
+        for _ in 0..40 {
+            world.bot().say(&tone(1000.0, 100));
+        }
+        for _ in 0..5 {
+            world.bot().mark("m");
+        }
+        world.bot().clear();
+        world.run(ms(500));
+        world.caller().hang_up();
+        let cdr = world.finish();
+        let stream = &cdr["streams"][0];
+        assert_eq!(stream["audio"]["played_ms"], 0, "{wait}: {stream}");
+        assert_eq!(stream["marks"], serde_json::json!({"received": 5, "played": 0, "cleared": 5}), "{wait}");
+        assert_eq!(stream["clear_ms"], Value::Null, "there was nothing to be silenced");
+    }
+}
+
 /// How a stream ends.
 #[derive(Clone, Copy, Debug)]
 enum End {

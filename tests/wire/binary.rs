@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::kit::{alone, eventually};
+use crate::ports;
 
 /// A process of ours; dropped, it is killed.
 pub(crate) struct Process(pub(crate) Child);
@@ -45,8 +46,10 @@ fn written(dir: &Path, sip: &str, http: SocketAddr) -> std::path::PathBuf {
     path
 }
 
+/// An address for a process of ours; what is let go again of the system's own choice, another may be given at once.
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port")
+    let host = Ipv4Addr::LOCALHOST.into();
+    SocketAddr::new(host, ports::free(host))
 }
 
 /// The answer to a GET; empty when there is none.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use streamkit::config::{Config, Surroundings};
 use streamkit::daemon::{self, Onlookers, Running};
@@ -13,7 +13,7 @@ use streamkit::sip::io::{Tls, TlsFiles};
 use streamkit::sip::{Credentials, Ended, Transport};
 use streamkit::units::SampleRate;
 
-use crate::kit::{Node, PATIENCE, Wanted, alone, bot, caller, until};
+use crate::kit::{Node, PATIENCE, Wanted, alone, bot, caller, eventually, until};
 
 /// A call to a bot with this script, what is done in it, and what is known of it then.
 async fn call(script: Script, dial: impl Fn(Dial) -> Dial, talk: impl AsyncFn(&Call, &Bot)) -> (Record, Bot) {
@@ -58,10 +58,14 @@ fn a_hold_silences_the_bot_and_a_resume_brings_it_back() {
         let talk = async |call: &Call, _: &Bot| {
             tokio::time::timeout(PATIENCE, call.until_voiced(5)).await.expect("the tone is heard");
             call.hold(true).await.expect("held");
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            let before = call.voiced();
-            tokio::time::sleep(Duration::from_millis(400)).await;
-            assert_eq!(call.voiced(), before, "nothing is heard while it holds");
+            let (mut voiced, mut since) = (call.voiced(), Instant::now());
+            eventually("nothing is heard while it holds", || {
+                if call.voiced() != voiced {
+                    (voiced, since) = (call.voiced(), Instant::now());
+                }
+                since.elapsed() > Duration::from_millis(400)
+            })
+            .await;
             call.hold(false).await.expect("resumed");
             tokio::time::timeout(PATIENCE, call.until_voiced(5)).await.expect("the tone is back");
         };
@@ -94,14 +98,13 @@ fn a_packet_time_is_asked_for_and_reports_tell_what_came() {
     alone(async {
         let dial = |dial| Dial { ptime: Some(30), ..dial };
         let wait = async |call: &Call, _: &Bot| {
-            // The first report of either side is out 3.75 s after the answer at the latest.
-            tokio::time::sleep(Duration::from_millis(4500)).await;
-            assert!(call.voiced() > 0);
+            // The first report of either side is out 3.75 s after the answer at the latest: 150 packets are 4.5 s.
+            tokio::time::timeout(2 * PATIENCE, call.until_voiced(150)).await.expect("the tone is heard");
         };
         let (record, _) = call(Script::tone(SampleRate::Hz8000), dial, wait).await;
         assert_eq!(record.agreed.as_ref().map(|agreed| agreed.ptime_ms), Some(30));
         let usual = record.audio.heard.arrivals.iter().filter(|arrival| arrival.payload.len() == 240).count();
-        assert!(usual > 50, "{usual} packets of 30 ms");
+        assert!(usual >= 150, "{usual} packets of 30 ms");
         let told = record.audio.told.expect("a report");
         assert!(told.reports >= 1 && told.lost == 0, "{told:?}");
     });

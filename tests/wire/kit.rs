@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::runtime::{Handle, Runtime};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::programs;
@@ -25,10 +27,12 @@ use crate::raw::Telephone;
 
 /// Descriptors and threads are counted by process: one test at a time.
 static ALONE: Mutex<()> = Mutex::new(());
-/// No test takes longer.
-const BOUND: Duration = Duration::from_secs(90);
+/// No test takes longer, on a busy machine, too; sipp gives up before, and says why.
+const BOUND: Duration = Duration::from_secs(240);
 /// What is on its way has arrived by then, on a busy machine, too.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How often a pulse looks.
+const BEAT: Duration = Duration::from_millis(5);
 /// The account of the only trunk.
 pub(crate) const ACCOUNT: &str = "acme1";
 
@@ -42,7 +46,7 @@ pub(crate) fn alone(test: impl Future<Output = ()>) {
     }
     let (descriptors, threads) = (descriptors(), threads());
     let runtime = runtime();
-    runtime.block_on(async { timeout(BOUND, test).await.expect("the test is over in time") });
+    runtime.block_on(bounded(test));
     runtime.shutdown_timeout(PATIENCE);
     let until = Instant::now() + PATIENCE;
     while (self::descriptors(), self::threads()) != (descriptors, threads.clone()) && Instant::now() < until {
@@ -64,7 +68,49 @@ pub(crate) fn beside(needs: &[&str], test: impl Future<Output = ()>) {
     if programs::left_out(needs) {
         return;
     }
-    runtime().block_on(async { timeout(BOUND, test).await.expect("the test is over in time") });
+    runtime().block_on(bounded(test));
+}
+
+/// What a test has open fails with it, and says how far it came: the SIP of its daemon, the words of its programs.
+async fn bounded(test: impl Future<Output = ()>) {
+    let mut test = std::pin::pin!(test);
+    tokio::select! {
+        () = &mut test => {}
+        () = sleep(BOUND) => panic!("the test is not over after {} s", BOUND.as_secs()),
+    }
+}
+
+/// Tells how far this machine is behind: what it is late with itself is not the daemon's.
+pub(crate) struct Pulse {
+    late: Arc<AtomicU64>,
+    beat: JoinHandle<()>,
+}
+
+impl Pulse {
+    /// Begins to look.
+    pub(crate) fn start() -> Self {
+        let late = Arc::<AtomicU64>::default();
+        let told = late.clone();
+        let beat = tokio::spawn(async move {
+            loop {
+                let due = Instant::now() + BEAT;
+                tokio::time::sleep_until(due.into()).await;
+                told.fetch_max(due.elapsed().as_millis() as u64, Relaxed);
+            }
+        });
+        Self { late, beat }
+    }
+
+    /// The furthest so far, in milliseconds.
+    pub(crate) fn late(&self) -> u64 {
+        self.late.load(Relaxed)
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        self.beat.abort();
+    }
 }
 
 fn runtime() -> Runtime {

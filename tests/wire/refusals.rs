@@ -7,8 +7,11 @@ use streamkit::lab::bot::{End, Manners, Script};
 use streamkit::lab::caller::{Dial, Record};
 use streamkit::sdp::Law;
 use streamkit::sip::{Ended, Transport};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
-use crate::kit::{Held, Node, Wanted, alone, bot, bot_with, caller, eventually, over, until};
+use crate::kit::{Held, Node, PATIENCE, Wanted, alone, bot, bot_with, caller, eventually, over, until};
 use crate::raw::{Telephone, to_tag};
 
 /// Never answers an upgrade.
@@ -157,16 +160,22 @@ fn a_caller_who_gives_up_while_the_bot_is_slow_gets_487() {
 #[test]
 fn an_invite_that_is_sent_again_is_one_call() {
     alone(async {
-        let manners = Manners { delay: Duration::from_millis(400), ..Manners::default() };
-        let slow = bot_with(Script::echo(), manners).await;
-        let node = Node::start(&Wanted::leading_to(&slow, "/media")).await;
+        let slow = bot(Script::echo()).await;
+        // what leads to the bot is opened when the test is ready
+        let way = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("wss://{}/media", way.local_addr().expect("bound"));
+        let node = Node::start(&Wanted { bot: url, ..Wanted::leading_to(&slow, "/media") }).await;
         let telephone = Telephone::facing(node.sip(Transport::Udp)).await;
         let invite = telephone.invite();
         telephone.send(&invite).await;
         let first = telephone.answered("SIP/2.0 180").await.pop().expect("it rings");
         telephone.send(&invite).await;
         telephone.send(&invite).await;
-        let all = telephone.answered("SIP/2.0 200").await;
+        let mut all = telephone.answered("SIP/2.0 180").await;
+        let (mut near, _) = timeout(PATIENCE, way.accept()).await.expect("in time").expect("connected");
+        let mut far = TcpStream::connect(slow.address()).await.expect("connected");
+        tokio::spawn(async move { drop(copy_bidirectional(&mut near, &mut far).await) });
+        all.extend(telephone.answered("SIP/2.0 200").await);
         let tags: Vec<String> =
             all.iter().filter(|text| !text.starts_with("SIP/2.0 100")).map(|t| to_tag(t)).collect();
         assert!(tags.iter().all(|tag| *tag == to_tag(&first)), "one dialog: {tags:?}");

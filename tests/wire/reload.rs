@@ -1,7 +1,7 @@
 //! SIGHUP to a daemon with a call on the line.
 
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -33,7 +33,7 @@ impl Daemon {
     async fn start(ca: &str, rest: &str) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         fs::write(dir.path().join("ca.pem"), ca).expect("written");
-        let sip = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+        let sip = free_address();
         Self::start_in(dir, sip, &listen_udp(sip), rest).await
     }
 

@@ -7,7 +7,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
@@ -188,7 +188,10 @@ async fn a_5xx_and_a_broken_connection_are_tried_once_more() {
 
 #[tokio::test]
 async fn nobody_listening_is_refused() {
-    let port = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("one").port();
+    // kept, so that nobody else opens it: whoever does not listen is not there
+    let kept = TcpSocket::new_v4().expect("a socket");
+    kept.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let port = kept.local_addr().expect("one").port();
     let failure = get(&format!("http://127.0.0.1:{port}/")).await.expect_err("nobody listens");
     assert_eq!(failure.to_string(), format!("dial tcp 127.0.0.1:{port}: connect: connection refused"));
     assert_eq!(failure.cause(), "refused");

@@ -180,7 +180,8 @@ mod tests {
 
     #[test]
     fn each_side_is_told_what_the_other_got() {
-        let [first, second] = talk([None, None], Duration::from_secs(4));
+        // The second report at the latest comes within 7.5 s: a machine may be late with the first.
+        let [first, second] = talk([None, None], Duration::from_millis(7500));
         let told = first.told.or(second.told).expect("a report within 3.75 s");
         assert!(told.reports >= 1 && told.lost == 0 && told.of > 50, "{told:?}");
     }

@@ -14,12 +14,12 @@ fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// A call of 4 s.
+/// A call of 5 s.
 fn plan() -> Plan {
     let speech = |long| Sound::tone(RATE, 440.0, 8000, ms(long));
     Plan {
         greeting: ms(500),
-        answer: ms(600),
+        answer: ms(1000),
         pause: ms(400),
         stall: ms(200),
         leave: ms(700),
@@ -64,7 +64,7 @@ fn well_behaved() -> Script {
         Step::AwaitVoice,
         quiet(2500),
         mark("answer"),
-        Step::Wait(ms(500)), // the question is not the interruption
+        Step::Wait(ms(900)), // the question is not the interruption
         Step::AwaitVoice,
         Step::Clear,
         quiet(300),
@@ -72,11 +72,27 @@ fn well_behaved() -> Script {
     ])
 }
 
+/// A machine that stands still so long keeps the bot from hearing who interrupts it.
+const LATE: Duration = Duration::from_millis(300);
+/// So often more is looked: a machine that is busy is late now and then.
+const LOOKS: usize = 5;
+
+async fn check_every_rate(bot: &Bot) -> Report {
+    let target = Target { url: bot.url("/media?sample-rate=16000&a=b"), tls: None };
+    check(&target, &SampleRate::ALL, &plan(), |_| {}).await.expect("checked")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_well_behaved_bot_has_no_fault_at_any_rate() {
-    let bot = bot(well_behaved(), Manners::default()).await;
-    let target = Target { url: bot.url("/media?sample-rate=16000&a=b"), tls: None };
-    let report = check(&target, &SampleRate::ALL, &plan(), |_| {}).await.expect("checked");
+    let mut bot = bot(well_behaved(), Manners::default()).await;
+    let mut report = check_every_rate(&bot).await;
+    for _ in 0..LOOKS {
+        if report.calls.iter().all(|call| call.figures.late < LATE) {
+            break;
+        }
+        bot = self::bot(well_behaved(), Manners::default()).await;
+        report = check_every_rate(&bot).await;
+    }
     let found: Vec<_> = report.calls.iter().flat_map(|call| &call.findings).collect();
     assert!(found.is_empty(), "{found:#?}");
     assert_eq!(report.calls.iter().map(|call| call.rate).collect::<Vec<_>>(), SampleRate::ALL);

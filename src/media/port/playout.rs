@@ -132,6 +132,10 @@ impl Playout {
                 Play::Mark(mark) => self.mark(Run::one(mark)),
                 Play::Marks { first, last } => self.mark(Run { first, last }),
                 Play::Clear { asked } => self.clear(asked, &mut intake, end),
+                Play::MarksAndClear { first, last, asked } => {
+                    self.items.push_back(Item::Marks(Run { first, last }));
+                    self.clear(asked, &mut intake, end);
+                }
                 Play::Finish { until } => self.finish = self.finish.or(Some(until)),
             }
         }
@@ -207,6 +211,7 @@ impl Playout {
             any = true;
         }
         end.set_taken(self.taken + self.refused);
+        end.set_silent(!matches!(self.state, State::Playing));
         any
     }
 
@@ -481,6 +486,10 @@ impl Playout {
                 Some(Play::Marks { first, last }) => self.items.push_back(Item::Marks(Run { first, last })),
                 Some(Play::Finish { until }) => self.finish = self.finish.or(Some(until)),
                 Some(Play::Clear { asked }) => self.clear(asked, intake, end),
+                Some(Play::MarksAndClear { first, last, asked }) => {
+                    self.items.push_back(Item::Marks(Run { first, last }));
+                    self.clear(asked, intake, end);
+                }
                 None => {}
             }
         }

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::ready::Knock;
 use super::super::ring::{CoreEnd, StreamEnd, Wake, rings};
 use super::super::tick::Clock;
 use super::super::{StreamCounts, StreamSpec};
@@ -73,6 +74,11 @@ impl Stream {
     /// The line begins.
     pub(in crate::media) fn open(&mut self, clock: &Clock, now: Instant) {
         self.base = clock.elapsed(now);
+    }
+
+    /// Where its session is to mark that it has audio while none plays.
+    pub(in crate::media) fn hailed_by(&mut self, hail: Knock) {
+        self.end.hailed_by(hail);
     }
 
     /// Takes the orders that came; true: a clear was among them.

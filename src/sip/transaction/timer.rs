@@ -65,6 +65,21 @@ impl Backoff {
     }
 }
 
+/// Times at which what is over is forgotten, all of it at once: nobody hears of it, and being woken is what it costs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Grid(Option<Instant>);
+
+impl Grid {
+    const STEP: Duration = Duration::from_millis(100);
+
+    /// The first of them that is not before `at`, and less than a step after it.
+    pub(crate) fn from(&mut self, at: Instant) -> Instant {
+        let origin = *self.0.get_or_insert(at);
+        let steps = at.saturating_duration_since(origin).as_nanos().div_ceil(Self::STEP.as_nanos());
+        u32::try_from(steps).map_or(at, |steps| origin + Self::STEP * steps)
+    }
+}
+
 /// The earlier of two times that may not be set.
 pub(crate) fn earliest(times: impl IntoIterator<Item = Option<Instant>>) -> Option<Instant> {
     times.into_iter().flatten().min()
@@ -139,6 +154,13 @@ mod tests {
             at.push((now - start).as_millis());
         }
         assert_eq!(at, [500, 1500, 3500, 7500, 11_500, 15_500]);
+    }
+
+    #[test]
+    fn a_grid_gathers_times_and_puts_none_forward() {
+        let (start, mut grid) = (Instant::now(), Grid::default());
+        let mut at = |ms| (grid.from(start + Duration::from_millis(ms)) - start).as_millis();
+        assert_eq!((at(7), at(8), at(106), at(107), at(108)), (7, 107, 107, 107, 207));
     }
 
     #[test]

@@ -68,16 +68,21 @@ impl Dial<'_> {
         let addresses = within.time(setup, Failure::LookupTimeout, self.addresses()).await?;
         let addresses = self.permitted(addresses)?;
         let tcp = within.time(setup, Failure::DialTimeout, first_to_answer(&addresses)).await?;
+        let key = generate_key();
+        let request = upgrade::request(self.url, &self.config.user_agent, &key);
         let carrier = match self.url.secure() {
             false => Carrier::Plain(tcp),
             true => {
-                let handshake = self.connector.handshake(self.url.host(), tcp);
+                let handshake = self.connector.handshake(self.url.host(), tcp, request.as_bytes());
                 let tls = within.time(setup, Failure::TlsTimeout, handshake).await?;
                 Carrier::Tls(Box::new(tls))
             }
         };
         let late = Failure::Budget(within.budget);
-        within.time(deadlines.answer, late, self.upgrade(carrier)).await
+        let unasked = if self.url.secure() { "" } else { &request };
+        within
+            .time(deadlines.answer, late, upgraded(carrier, unasked, &derive_accept_key(key.as_bytes())))
+            .await
     }
 
     async fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
@@ -108,23 +113,22 @@ impl Dial<'_> {
             false => Ok(addresses),
         }
     }
+}
 
-    async fn upgrade(&self, mut carrier: Carrier) -> Result<Upgraded, Failure> {
-        let broken = |error: io::Error| Failure::Handshake(words(&error));
-        let key = generate_key();
-        let request = upgrade::request(self.url, &self.config.user_agent, &key);
-        carrier.write_all(request.as_bytes()).await.map_err(broken)?;
-        carrier.flush().await.map_err(broken)?;
-        let accept = derive_accept_key(key.as_bytes());
-        let mut answer = Vec::with_capacity(1024);
-        loop {
-            if carrier.read_buf(&mut answer).await.map_err(broken)? == 0 {
-                return Err(Failure::Handshake("connection closed".to_owned()));
-            }
-            if let Answer::Switched(end) = upgrade::answer(&answer, &accept)? {
-                let early = answer.split_off(end);
-                return Ok(Upgraded { carrier, early });
-            }
+/// Waits for the answer to the upgrade, of whose request `unasked` did not go out yet.
+async fn upgraded(mut carrier: Carrier, unasked: &str, accept: &str) -> Result<Upgraded, Failure> {
+    let broken = |error: io::Error| Failure::Handshake(words(&error));
+    if !unasked.is_empty() {
+        carrier.write_all(unasked.as_bytes()).await.map_err(broken)?;
+    }
+    let mut answer = Vec::with_capacity(1024);
+    loop {
+        if carrier.read_buf(&mut answer).await.map_err(broken)? == 0 {
+            return Err(Failure::Handshake("connection closed".to_owned()));
+        }
+        if let Answer::Switched(end) = upgrade::answer(&answer, accept)? {
+            let early = answer.split_off(end);
+            return Ok(Upgraded { carrier, early });
         }
     }
 }

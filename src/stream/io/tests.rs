@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Mutex;
+use std::thread;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use nix::poll::{PollFd, PollFlags, poll};
 use rustls::pki_types::PrivateKeyDer;
 use serde_json::Value;
 use socket2::SockRef;
@@ -25,7 +27,7 @@ use tokio_tungstenite::{WebSocketStream, accept_async, accept_hdr_async};
 use super::*;
 use crate::egress::Allowed;
 use crate::ids::{CallSid, Entropy, StreamSid};
-use crate::media::Reached;
+use crate::media::{Reached, Streams as _};
 use crate::stream::{Disposition, Outcome, PlainWs, Status, StreamError};
 use crate::units::SampleRate;
 
@@ -100,6 +102,25 @@ impl Audio for Desk {
     }
 }
 
+/// A lane whose streams a thread of its own carries, as a media core does between its other work.
+fn lane() -> Lane {
+    let (lane, mut floor) = Lane::new().expect("descriptors");
+    thread::spawn(move || {
+        while !floor.is_over() {
+            if floor.may_sleep() {
+                let fds = &mut [PollFd::new(floor.fd(), PollFlags::POLLIN)];
+                let due = floor.due().map_or(1000, |due| due.saturating_duration_since(clock()).as_millis());
+                let _ = poll(fds, due.min(1000) as u16 + 1); // interrupted: looked again
+            }
+            floor.awake();
+            let now = clock();
+            floor.take_in(now);
+            floor.put_out(now);
+        }
+    });
+    lane
+}
+
 /// A stream under test, running.
 struct Running {
     desk: Desk,
@@ -119,7 +140,7 @@ impl Running {
 }
 
 fn open(url: &str, config: Config, connector: Connector, egress: Egress) -> Running {
-    open_in(Lane::start(0).expect("a thread"), url, config, connector, egress, None)
+    open_in(lane(), url, config, connector, egress, None)
 }
 
 fn open_in(
@@ -545,7 +566,7 @@ async fn beside(lane: &Lane, trace: Option<Trace>) -> (Running, WebSocketStream<
 
 #[tokio::test]
 async fn a_fault_in_one_stream_ends_it_alone() {
-    let lane = Lane::start(0).expect("a thread");
+    let lane = lane();
     let trace: Trace = Arc::new(|direction, _| {
         if direction == Direction::FromBot {
             std::panic::resume_unwind(Box::new("a fault"));
@@ -565,7 +586,7 @@ async fn a_fault_in_one_stream_ends_it_alone() {
 
 #[tokio::test]
 async fn a_bot_that_floods_leaves_the_others_their_turns() {
-    let lane = Lane::start(0).expect("a thread");
+    let lane = lane();
     let (_flooded, mut flood) = beside(&lane, None).await;
     let (running, mut bot) = beside(&lane, None).await;
     let flooding = tokio::spawn(async move {

@@ -1,5 +1,6 @@
 //! TLS towards bots (agentstream.md section 2.2, reliability R-61): 1.2 or newer, certificate and name verified, no way around it.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -70,18 +71,26 @@ impl Connector {
         Self::new(&Trust { ca_file: ca_file.map(Path::to_owned), client: None })
     }
 
+    /// `first` goes out with our last flight, once the other side is who it should be: one packet instead of two.
     pub(super) async fn handshake(
         &self,
         host: &str,
         tcp: TcpStream,
+        first: &[u8],
     ) -> Result<TlsStream<TcpStream>, Failure> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| Failure::Tls { cause: "tls_name", reason: "no name to verify".to_owned() })?;
         let connector = TlsConnector::from(self.current());
-        let limited = |tls: &mut rustls::ClientConnection| tls.set_buffer_limit(Some(BUFFER));
-        connector.connect_with(name, tcp, limited).await.map_err(|error| {
+        let mut kept = Ok(());
+        let begin = |tls: &mut rustls::ClientConnection| {
+            kept = tls.writer().write_all(first); // kept by the library until the handshake is done
+            tls.set_buffer_limit(Some(BUFFER));
+        };
+        let connected = connector.connect_with(name, tcp, begin).await.map_err(|error| {
             let (cause, reason) = tls::fault(&error);
             Failure::Tls { cause, reason }
-        })
+        })?;
+        kept.map_err(|_| Failure::Handshake("request too long".to_owned()))?;
+        Ok(connected)
     }
 }

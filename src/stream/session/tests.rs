@@ -144,6 +144,7 @@ impl World {
         let short = |order| match order {
             Play::Audio(samples) => format!("audio {}", samples.len()),
             Play::Clear { .. } => "clear".to_owned(),
+            Play::MarksAndClear { first, last, .. } => format!("marks {first} to {last} and clear"),
             other => format!("{other:?}").to_lowercase(),
         };
         self.orders.drain(..).map(short).collect()

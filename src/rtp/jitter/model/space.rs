@@ -107,9 +107,10 @@ impl Sender {
         match stretch.change {
             Change::Nothing => {}
             Change::Source(ssrc, seq, timestamp) => {
-                (self.ssrc, self.seq, self.timestamp) = (ssrc, seq, timestamp);
+                self.jump(seq);
+                (self.ssrc, self.timestamp) = (ssrc, timestamp);
             }
-            Change::Numbers(by) => self.seq = self.seq.wrapping_add(by),
+            Change::Numbers(by) => self.jump(self.seq.wrapping_add(by)),
             Change::Stamps(by) => self.timestamp = self.timestamp.wrapping_add(by),
             Change::Pause(ms) => self.pass(ms * 8),
             Change::Noise(ms) => {
@@ -125,6 +126,13 @@ impl Sender {
             self.send(stretch, Kind::Audio, stretch.samples);
             self.timestamp = at;
         }
+    }
+
+    /// The numbers jump, but not by half a turn: what is late from before that would be newer than what follows, and
+    /// nobody could tell.
+    fn jump(&mut self, to: u16) {
+        let half = to.wrapping_sub(self.seq).abs_diff(0x8000) < 512;
+        self.seq = if half { to.wrapping_add(1024) } else { to };
     }
 
     fn press(&mut self, stretch: &Stretch, packets: u64) {

@@ -103,20 +103,20 @@ fn start(trunk: Trunk, names: &NameServer) -> Node {
     Node::start_at(None, Limits::default(), trunk, vec![names.at])
 }
 
-fn closed_port() -> u16 {
+/// A port that is closed to all but one; kept, so that nobody else opens it.
+fn closed_port() -> std::net::UdpSocket {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
+    socket.connect("127.0.0.1:1").unwrap();
+    socket
 }
 
 #[tokio::test]
 async fn a_name_leads_by_srv_to_the_first_place_that_is_there() {
     let pbx = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let port = pbx.local_addr().unwrap().port();
+    let (port, nobody) = (pbx.local_addr().unwrap().port(), closed_port());
+    let closed = nobody.local_addr().unwrap().port();
     let names = NameServer::start(HashMap::from([
-        (
-            ("_sip._udp.pbx.test.", SRV),
-            vec![srv(20, port, "b.pbx.test"), srv(10, closed_port(), "a.pbx.test")],
-        ),
+        (("_sip._udp.pbx.test.", SRV), vec![srv(20, port, "b.pbx.test"), srv(10, closed, "a.pbx.test")]),
         (("a.pbx.test.", A), vec![loopback()]),
         (("b.pbx.test.", A), vec![loopback()]),
     ]))
@@ -149,9 +149,12 @@ async fn without_srv_and_with_a_port_the_address_is_asked_for() {
     assert!(names.asked().iter().all(|(name, kind)| name == "pbx.test." && *kind != SRV));
     let mut unported = start(trunk("pbx.test", None), &names);
     unported.command(to_targets(LegId(1 << 63))).await;
-    while names.asked.lock().unwrap().iter().all(|(name, _)| name != "pbx.test.") {
-        tokio::task::yield_now().await;
-    }
+    let asked = async {
+        while names.asked.lock().unwrap().iter().all(|(name, _)| name != "pbx.test.") {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, asked).await.expect("the address is asked for");
     unported.command(Command::Hangup { leg: LegId(1 << 63), reason: None }).await;
     assert!(names.asked().contains(&("_sip._tcp.pbx.test.".to_owned(), SRV)));
     drop(unported.events.recv());

@@ -63,15 +63,19 @@ impl Lines {
         self.line(name, value, keep_copied);
     }
 
-    fn line(&mut self, name: &str, value: &[u8], keep: fn(u8) -> bool) {
+    fn line(&mut self, name: &str, value: &[u8], keep: impl Fn(u8) -> bool) {
         self.0.extend_from_slice(name.as_bytes());
         self.0.extend_from_slice(b": ");
         self.put(value, keep);
         self.0.extend_from_slice(b"\r\n");
     }
 
-    fn put(&mut self, octets: &[u8], keep: fn(u8) -> bool) {
-        self.0.extend(octets.iter().copied().filter(|&octet| keep(octet)));
+    /// Nearly always all of them, which are then taken at once.
+    fn put(&mut self, octets: &[u8], keep: impl Fn(u8) -> bool) {
+        match octets.iter().all(|&octet| keep(octet)) {
+            true => self.0.extend_from_slice(octets),
+            false => self.0.extend(octets.iter().copied().filter(|&octet| keep(octet))),
+        }
     }
 
     /// Content-Type, Content-Length, the empty line and the body.

@@ -10,6 +10,7 @@ use super::client_invite::ClientInvite;
 use super::client_other::ClientOther;
 use super::server_invite::ServerInvite;
 use super::server_other::ServerOther;
+use super::timer::Grid;
 use super::{ClientKey, Deadlines, MergeKey, Octets, Send, ServerKey, Timers};
 use crate::ids::LegId;
 use crate::sip::hop::Way;
@@ -124,6 +125,8 @@ pub(crate) struct Transactions {
     by_merge: HashMap<MergeKey, TxId>,
     by_response: HashMap<ClientKey, TxId>,
     deadlines: Deadlines<TxId>,
+    /// When those that only absorb copies are forgotten.
+    grid: Grid,
 }
 
 impl Transactions {
@@ -138,6 +141,7 @@ impl Transactions {
             by_merge: HashMap::new(),
             by_response: HashMap::new(),
             deadlines: Deadlines::new(),
+            grid: Grid::default(),
         }
     }
 

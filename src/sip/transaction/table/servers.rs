@@ -124,11 +124,18 @@ impl Transactions {
     /// Puts the deadline right, or forgets what has ended.
     fn settle_server(&mut self, id: TxId) {
         let Some(server) = self.servers.get(&id) else { return };
-        let (ended, deadline) = match &server.machine {
-            ServerMachine::Invite(tx) => (tx.state() == server_invite::State::Terminated, tx.poll_timeout()),
-            ServerMachine::Other(tx) => (tx.state() == server_other::State::Terminated, tx.poll_timeout()),
+        use {server_invite::State as InviteState, server_other::State as OtherState};
+        let (ended, absorbs, deadline) = match &server.machine {
+            ServerMachine::Invite(tx) => {
+                let absorbs = matches!(tx.state(), InviteState::Accepted | InviteState::Confirmed);
+                (tx.state() == InviteState::Terminated, absorbs, tx.poll_timeout())
+            }
+            ServerMachine::Other(tx) => {
+                (tx.state() == OtherState::Terminated, tx.state() == OtherState::Completed, tx.poll_timeout())
+            }
         };
         if !ended {
+            let deadline = if absorbs { deadline.map(|at| self.grid.from(at)) } else { deadline };
             return self.deadlines.arm(id, deadline);
         }
         self.deadlines.arm(id, None);
