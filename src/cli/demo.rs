@@ -7,7 +7,7 @@
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -28,12 +28,19 @@ Examples:
   streamkit demo --rate 24000 --out /tmp/demo
   streamkit demo --keep                leaves daemon and bot up afterwards, to call with `streamkit call`
 
-Writes caller-heard.wav, bot-heard.wav, call.json and report.html. Exit code 0 if all checks hold.";
+Writes caller-heard.wav, bot-heard.wav, call.json and report.html. Exit code 0 if all checks hold. A machine that was
+itself late is given up to two calls more.";
 
 /// Account named in the INVITE.
 const ACCOUNT: &str = "demo";
 /// From the end of the caller's part to everything being told.
 const SETTLES: Duration = Duration::from_secs(3);
+/// A machine that is busy is late now and then, a daemon that is late is so in every call.
+const TAKES: u32 = 3;
+/// Milliseconds behind from which on this machine is late.
+const LATE: u64 = 20;
+/// How often that is looked at.
+const BEAT: Duration = Duration::from_millis(5);
 /// The daemon has no call left by then.
 const STOPS: Duration = Duration::from_secs(8);
 
@@ -83,7 +90,7 @@ pub type Stopping = Pin<Box<dyn Future<Output = Option<Value>> + Send>>;
 /// one named.
 pub fn run_with<S, F>(args: Args, start: S) -> ExitCode
 where
-    S: FnOnce(Wanted) -> F,
+    S: Fn(Wanted) -> F,
     F: Future<Output = Result<Daemon, String>>,
 {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -103,7 +110,27 @@ fn fail(why: &str) -> ExitCode {
 
 async fn demo<S, F>(args: &Args, start: S) -> Result<(), String>
 where
-    S: FnOnce(Wanted) -> F,
+    S: Fn(Wanted) -> F,
+    F: Future<Output = Result<Daemon, String>>,
+{
+    let takes = if args.keep { 1 } else { TAKES };
+    for left in (0..takes).rev() {
+        let (verdict, late) = take(args, &start).await?;
+        match verdict.broken() {
+            None => break,
+            Some(check) if left > 0 && late > LATE => {
+                println!("\nbroken: {check}; this machine was {late} ms late itself: once more\n");
+            }
+            Some(check) => return Err(format!("broken: {check}")),
+        }
+    }
+    Ok(())
+}
+
+/// One call, judged; and how many milliseconds this machine was late itself.
+async fn take<S, F>(args: &Args, start: &S) -> Result<(Verdict, u64), String>
+where
+    S: Fn(Wanted) -> F,
     F: Future<Output = Result<Daemon, String>>,
 {
     let state = prepare(&args.out).map_err(|error| format!("{}: {error}", args.out.display()))?;
@@ -123,7 +150,9 @@ where
     println!("bot    {}\nwrites {}\n\n{}", wanted.bot_url, args.out.display(), ladder::head());
     let daemon = start(wanted).await.map_err(|why| format!("daemon: {why}"))?;
 
-    let record = scene_with(daemon.sip, &ladder, args.seconds).await?;
+    let (record, late) = watched(scene_with(daemon.sip, &ladder, args.seconds)).await;
+    let record = record?;
+    let late = late.max(record.audio.sent_late_ms as u64);
     let transcript = told(&bot).await;
     let sip = daemon.sip;
     let cdr = if args.keep { None } else { stop(daemon).await };
@@ -139,10 +168,7 @@ where
     } else {
         drop(std::fs::remove_dir_all(&state)); // scratch; what is left is left
     }
-    match verdict.broken() {
-        None => Ok(()),
-        Some(check) => Err(format!("broken: {check}")),
-    }
+    Ok((verdict, late))
 }
 
 /// A daemon that does not stop shall not keep the results from being seen.
@@ -182,6 +208,19 @@ async fn scene_with(sip: SocketAddr, ladder: &Ladder, seconds: Option<u64>) -> R
         }
     }
     Ok(call.finish().await)
+}
+
+/// Does it, and tells how many milliseconds this machine was late meanwhile.
+async fn watched<T>(what: impl Future<Output = T>) -> (T, u64) {
+    let (mut what, mut late) = (pin!(what), 0);
+    loop {
+        let due = Instant::now() + BEAT;
+        tokio::select! {
+            biased;
+            done = &mut what => return (done, late),
+            () = sleep_until(due.into()) => late = late.max(due.elapsed().as_millis() as u64),
+        }
+    }
 }
 
 /// The bot's account of the call, once its socket is closed or will not be.

@@ -112,6 +112,9 @@ impl Sound {
 
     /// The same at another rate.
     pub fn at(&self, rate: SampleRate) -> Self {
+        if self.samples.iter().all(|&sample| sample == 0) {
+            return Self::silence(rate, self.duration()); // at once: who answers with it is not to be late
+        }
         Self { rate, samples: resample(&self.samples, self.rate.hz(), rate.hz()) }
     }
 

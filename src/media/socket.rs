@@ -1,15 +1,12 @@
-//! How a media core reads and writes its sockets: one `epoll` a core, `recvmmsg` a socket that has something,
-//! and the bell by which its courier calls it. Nothing here waits but `Poll::wait`.
+//! How a media core reads and writes its sockets: one `epoll` a core, which tells what has come once, and the bell by
+//! which its courier calls it. Nothing here waits but `wait`.
 
 use std::io;
-use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::libc;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -19,8 +16,8 @@ use tokio::io::unix::AsyncFd;
 
 /// Sockets told at once; more are told at the next look.
 const READY: usize = 256;
-/// Datagrams read by one call.
-const BATCH: usize = 8;
+/// Errors passed over to come to a datagram.
+const TRIES: usize = 8;
 /// Room for one: more than any RTP packet we take (1600 octets of payload), so that a longer one is seen as such.
 const DATAGRAM: usize = 2048;
 /// Token of the courier's bell.
@@ -91,83 +88,30 @@ pub(super) fn wait(fds: &[BorrowedFd<'_>], at_most: Option<Duration>) {
     let _ = ppoll(&mut polled[..fds.len().min(2)], at_most.map(TimeSpec::from_duration), None);
 }
 
-/// What one call read.
-pub(super) struct Inbox {
-    datagrams: Box<[[u8; DATAGRAM]; BATCH]>,
-    names: Box<[MaybeUninit<libc::sockaddr_storage>; BATCH]>,
-    /// Source and length of each that was read.
-    read: [Option<(SocketAddr, usize)>; BATCH],
-}
+/// Room for a datagram.
+pub(super) struct Inbox(Box<[u8; DATAGRAM]>);
 
 impl Inbox {
     /// Empty.
     pub(super) fn new() -> Self {
-        Self {
-            datagrams: Box::new([[0; DATAGRAM]; BATCH]),
-            names: Box::new([const { MaybeUninit::zeroed() }; BATCH]),
-            read: [None; BATCH],
-        }
+        Self(Box::new([0; DATAGRAM]))
     }
 
-    /// Reads what the socket has, up to one batch, in place of what was read before. True: there may be more.
-    pub(super) fn read(&mut self, socket: &UdpSocket) -> bool {
-        let mut pieces = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BATCH];
-        // SAFETY: mmsghdr is plain data, for which all zeroes is a valid value (null pointers, zero lengths).
-        let mut headers: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
-        for (at, header) in headers.iter_mut().enumerate() {
-            pieces[at] = libc::iovec { iov_base: self.datagrams[at].as_mut_ptr().cast(), iov_len: DATAGRAM };
-            header.msg_hdr.msg_iov = &raw mut pieces[at];
-            header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_name = self.names[at].as_mut_ptr().cast();
-            header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-        }
-        // SAFETY: `headers` has BATCH entries; each points to one iovec in `pieces` over DATAGRAM bytes of
-        // `datagrams` and to one whole sockaddr_storage in `names`, all of which outlive the call.
-        let read = unsafe {
-            libc::recvmmsg(
-                socket.as_raw_fd(),
-                headers.as_mut_ptr(),
-                BATCH as libc::c_uint,
-                libc::MSG_DONTWAIT,
-                std::ptr::null_mut(),
-            )
+    /// The next datagram the socket has, and its source; nothing: it is empty.
+    ///
+    /// One a system call: sockets mostly have one, and a call for many at once costs as much (`bench/sockets.rs`).
+    pub(super) fn read(&mut self, socket: &UdpSocket) -> Option<(SocketAddr, &[u8])> {
+        // An ICMP answer to what was sent is reported once, before what has come.
+        let mut tries = (0..TRIES).map(|_| socket.recv_from(&mut self.0[..]));
+        let told = |read: &io::Result<_>| match read {
+            Ok(_) => true,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
         };
-        let read = Errno::result(read).map_or(0, |read| usize::try_from(read).unwrap_or(0)).min(BATCH);
-        self.read = [None; BATCH];
-        for (at, header) in headers.iter().enumerate().take(read) {
-            let length = (header.msg_len as usize).min(DATAGRAM);
-            // SAFETY: the storage began as zeroes and the kernel only writes to it, so it is initialised.
-            let name = unsafe { self.names[at].assume_init_ref() };
-            self.read[at] = source(name, header.msg_hdr.msg_namelen).map(|from| (from, length));
+        let (length, mut from) = tries.find(told)?.ok()?;
+        if let SocketAddr::V6(from) = &mut from {
+            from.set_flowinfo(0); // the sender's whim: it must not make two sources of one
         }
-        read == BATCH
-    }
-
-    /// What was read, in order, each with its source.
-    pub(super) fn datagrams(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
-        self.read.iter().zip(&self.datagrams[..]).filter_map(|(read, bytes)| {
-            let (from, length) = (*read)?;
-            Some((from, &bytes[..length]))
-        })
-    }
-}
-
-fn source(name: &libc::sockaddr_storage, length: libc::socklen_t) -> Option<SocketAddr> {
-    match libc::c_int::from(name.ss_family) {
-        libc::AF_INET if length as usize >= size_of::<libc::sockaddr_in>() => {
-            // SAFETY: the family says the kernel wrote a sockaddr_in, which fits and is aligned in the storage.
-            let v4 = unsafe { &*std::ptr::from_ref(name).cast::<libc::sockaddr_in>() };
-            let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
-            Some(SocketAddr::new(ip.into(), u16::from_be(v4.sin_port)))
-        }
-        libc::AF_INET6 if length as usize >= size_of::<libc::sockaddr_in6>() => {
-            // SAFETY: the family says the kernel wrote a sockaddr_in6, which fits and is aligned in the storage.
-            let v6 = unsafe { &*std::ptr::from_ref(name).cast::<libc::sockaddr_in6>() };
-            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
-            // The flow label is the sender's whim; it must not make two sources of one.
-            Some(SocketAddrV6::new(ip, u16::from_be(v6.sin6_port), 0, v6.sin6_scope_id).into())
-        }
-        _ => None,
+        Some((from, &self.0[..length]))
     }
 }
 
@@ -188,7 +132,11 @@ mod tests {
     use super::*;
 
     fn pair(host: &str) -> (UdpSocket, UdpSocket) {
-        let bind = || UdpSocket::bind((host, 0)).expect("a port");
+        let bind = || {
+            let socket = UdpSocket::bind((host, 0)).expect("a port");
+            socket.set_nonblocking(true).expect("a socket of ours");
+            socket
+        };
         (bind(), bind())
     }
 
@@ -200,12 +148,9 @@ mod tests {
                 assert!(send(&there, here.local_addr().expect("bound"), &[n; 100]));
             }
             let (mut inbox, mut got) = (Inbox::new(), Vec::new());
-            for more in [true, false, false] {
-                assert_eq!(inbox.read(&here), more);
-                got.extend(inbox.datagrams().map(|(from, bytes)| {
-                    assert_eq!((from, bytes.len()), (there.local_addr().expect("bound"), 100));
-                    bytes[0]
-                }));
+            while let Some((from, bytes)) = inbox.read(&here) {
+                assert_eq!((from, bytes.len()), (there.local_addr().expect("bound"), 100));
+                got.push(bytes[0]);
             }
             assert_eq!(got, (0..11).collect::<Vec<_>>());
         }

@@ -31,8 +31,8 @@ use super::tick::{Grid, Pause};
 use super::{Command, Event, PortId, Reservation, Spec, WallClock};
 use crate::ids::{CallKey, Entropy};
 
-/// Batches read of one socket in one step, so that a flood on one call takes no time from the others.
-const BATCHES: usize = 4;
+/// Datagrams read of one socket in one step, so that a flood on one call takes no time from the others.
+const SHARE: usize = 32;
 /// When a call is to run: in this step; not before something comes.
 const TOUCHED: u64 = 0;
 const NEVER: u64 = u64::MAX;
@@ -325,23 +325,14 @@ impl Core {
         let Some(Some(call)) = self.calls.get_mut(at) else { return };
         let (port, beside) = (PortId { call: call.key, index: token as u8 }, token & BESIDE != 0);
         self.dues[at] = TOUCHED;
-        for _ in 0..BATCHES {
+        for _ in 0..SHARE {
             let Some(from) = call.graph.reservation(port) else { return };
             let Some(socket) = (if beside { from.socket_beside() } else { from.socket() }) else { return };
-            let more = self.inbox.read(socket);
-            let (inbox, graph) = (&self.inbox, &mut call.graph);
-            guard(&mut self.tally, graph, |graph| {
-                for (from, bytes) in inbox.datagrams() {
-                    if beside {
-                        graph.datagram_beside(now, port, from, bytes);
-                    } else {
-                        graph.datagram(now, port, from, bytes);
-                    }
-                }
+            let Some((from, bytes)) = self.inbox.read(socket) else { return };
+            guard(&mut self.tally, &mut call.graph, |graph| match beside {
+                true => graph.datagram_beside(now, port, from, bytes),
+                false => graph.datagram(now, port, from, bytes),
             });
-            if !more {
-                return;
-            }
         }
         self.unread.push(token);
     }

@@ -152,7 +152,7 @@ fn known(at: SocketAddr) -> Target {
     Target { credentials: Some(credentials), ..target(at) }
 }
 
-/// Answers by this scenario.
+/// Answers by this scenario, and knows what we send again because it was held up.
 fn answers(name: &'static str) -> Scene {
     Scene::new(name).with(&["-rtcheck", "loose"])
 }

@@ -111,8 +111,9 @@ impl Scene {
         command.args(["-trace_err", "-error_file", "errors", "-trace_msg", "-message_file", "messages"]);
         command.args(["-mp", &ports::four_free(at.ip()).to_string()]);
         command.args(self.echo.then_some("-rtp_echo")).args(&self.options);
-        if !self.options.iter().any(|option| option == "-lost") {
-            // Nothing is lost on loopback; what it sends again because it was held up, it does not expect answered.
+        if !self.options.iter().any(|option| ["-lost", "-rtcheck"].contains(&option.as_str())) {
+            // Nothing is lost on loopback; what it sends again because it was held up, it does not expect answered. But
+            // then it does not know either what is sent to it again.
             command.arg("-nr");
         }
         let screen = File::create(dir.path().join("screen")).expect("a file");

@@ -66,7 +66,7 @@ async fn holds(stage: &mut Stage, up: &mut Up, ours: Ours, direction: &str) -> P
     let theirs = stage.reinvite(up, ours).await?;
     turned(&theirs, direction)?;
     risen(&before, &theirs, 1)?;
-    tokio::time::sleep(SETTLES).await;
+    tokio::time::sleep(SETTLES + up.line.late()).await;
     let since = Instant::now();
     tokio::time::sleep(QUIET).await;
     match up.line.since(since).len() {

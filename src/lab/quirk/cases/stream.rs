@@ -1,6 +1,6 @@
 //! Framing on streams: Content-Length and nothing else (RFC 3261 §18.3).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::case::{Case, case};
 use super::super::stage::{Fault, Played, Stage};
@@ -32,7 +32,7 @@ async fn byte_by_byte(stage: &mut Stage) -> Played {
     let mut placing = stage.prepare().await?;
     stage.clears(&placing.dialog, &placing.invite);
     let text = placing.invite.text();
-    stage.tell(std::time::Instant::now(), true, &text);
+    stage.tell(Instant::now(), true, &text);
     for (n, octet) in text.bytes().enumerate() {
         stage.send_part(&[octet]).await?;
         if n % 64 == 0 {
@@ -65,7 +65,11 @@ async fn keep_alive_pong(stage: &mut Stage) -> Played {
     let options = stage.dialog().request("OPTIONS");
     stage.asks(&options, 200).await?;
     stage.send_part(b"\r\n\r\n").await?;
-    stage.listen(Duration::from_millis(300)).await?;
+    let until = Instant::now() + stage.ground.patience;
+    while stage.pongs == 0 && Instant::now() < until {
+        stage.listen(Duration::from_millis(10)).await?;
+    }
+    stage.listen(Duration::from_millis(300)).await?; // and no other
     match stage.pongs {
         1 => Ok(()),
         pongs => Err(Fault::new("one CRLF", format!("{pongs} of them"))),
@@ -78,7 +82,7 @@ async fn many_calls_one_connection(stage: &mut Stage) -> Played {
         ups.push(stage.call().await?);
     }
     for up in &ups {
-        stage.heard(up, std::time::Instant::now(), stage.ground.patience).await?;
+        stage.heard(up, Instant::now(), stage.ground.patience).await?;
     }
     for up in ups {
         stage.hang_up(up).await?;
