@@ -251,7 +251,7 @@ fn the_media_side_of_a_call_is_small() {
     let peer = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 7), 4000));
     let now = Instant::now();
     let held = || HELD.with(Cell::get);
-    for (rate, most) in [(SampleRate::Hz8000, 34), (SampleRate::Hz24000, 46)] {
+    for (rate, most) in [(SampleRate::Hz8000, 16), (SampleRate::Hz24000, 22)] {
         // Filters are made once for all calls.
         drop(pair(StreamSpec { rate, prebuffer: Duration::from_millis(60) }));
         let began = held();

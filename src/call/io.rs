@@ -161,9 +161,9 @@ struct Driver {
     stream_config: Arc<stream::Config>,
 }
 
-/// The call itself, and what drives it.
-fn begun(start: Start, lane: Lane, (key, slot): (CallKey, Slot)) -> (Box<Call>, Driver, Mailbox) {
-    let Start { wires, beginning, mailbox } = start;
+/// The call itself, and what drives it; the box it began in is given back.
+fn begun(start: Box<Start>, lane: Lane, (key, slot): (CallKey, Slot)) -> (Box<Call>, Driver, Mailbox) {
+    let Start { wires, beginning, mailbox } = *start;
     let stream_config = beginning.config.stream.clone();
     let call = Box::new(Call::inbound(key, beginning));
     let driver = Driver { wires, lane, slot, streams: Vec::new(), fetches: Vec::new(), stream_config };
@@ -171,7 +171,7 @@ fn begun(start: Start, lane: Lane, (key, slot): (CallKey, Slot)) -> (Box<Call>, 
 }
 
 async fn drive(start: Box<Start>, lane: Lane, line: (CallKey, Slot)) {
-    let (mut call, mut driver, mut mailbox) = begun(*start, lane, line);
+    let (mut call, mut driver, mut mailbox) = begun(start, lane, line);
     loop {
         while let Some(output) = call.poll_output() {
             match Box::pin(driver.carry_out(output)).await {

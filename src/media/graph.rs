@@ -105,7 +105,7 @@ impl Graph {
             packets: Parcels::new(),
             events: VecDeque::with_capacity(FEW),
             leaving: Vec::with_capacity(FEW),
-            spent: Vec::with_capacity(FEW),
+            spent: Vec::with_capacity(2),
             closed: Tally::default(),
         }
     }

@@ -45,7 +45,7 @@ pub(super) struct Patch {
 
 impl Patch {
     pub(super) fn new() -> Self {
-        Self { links: Vec::with_capacity(4) }
+        Self { links: Vec::with_capacity(2) }
     }
 
     /// Makes a link. No port of today has a second inlet: a link to one leads nowhere.
