@@ -93,7 +93,7 @@ impl Playout {
             rate: spec.rate,
             arrivals: Arrivals::new(spec.prebuffer),
             state: State::Idle,
-            items: VecDeque::with_capacity(ITEMS / 2),
+            items: VecDeque::with_capacity(ITEMS),
             cursor: 0,
             queued: 0,
             surplus: 0,
