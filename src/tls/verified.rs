@@ -246,10 +246,6 @@ mod tests {
         let (leaf, mut others) = (certificate(), Vec::new());
         let world = World::trusting(&leaf);
         others.resize_with(2, certificate);
-        for _ in 0..=CHAINS {
-            world.shows(&leaf, "bot.example.com", 2025);
-        }
-        assert_eq!(world.asked.load(Ordering::Relaxed), 1);
         let verified = Verified { usual: Arc::clone(&world.verifier), chains: RwLock::default() };
         let now = UnixTime::since_unix_epoch(Duration::from_secs(1_750_000_000));
         let name = ServerName::try_from("bot.example.com").expect("a name");

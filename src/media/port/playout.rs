@@ -21,9 +21,9 @@ use crate::audio::Resampler;
 use crate::units::{Digit, SampleRate};
 
 /// Pieces that wait here; what is beyond stays in the ring, and then with the session, which joins it.
-const ITEMS: usize = 16;
+const ITEMS: usize = 32;
 /// Runs of marks, and keys, that wait for room in the ring; at so many no order is taken until the session has read some.
-const HELD: usize = 8;
+const HELD: usize = 16;
 /// Less of a delay than this is not worth a move of the clock.
 const WORTH: Duration = Duration::from_millis(4);
 /// A delay is cut by blocks of so many milliseconds, or messages would no longer fill whole ones; of silence within one

@@ -59,12 +59,15 @@ struct Ride {
     buffer: JitterBuffer,
     out: Vec<(u64, Out)>,
     refused: Vec<(Flight, Discard)>,
+    /// In which count of numbers or time each was taken: how often they had begun anew.
+    count_of: BTreeMap<usize, u64>,
 }
 
 impl Ride {
     fn new() -> Self {
         let start = Instant::now();
-        Self { start, buffer: JitterBuffer::new(start, MAX), out: Vec::new(), refused: Vec::new() }
+        let (out, refused, count_of) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { start, buffer: JitterBuffer::new(start, MAX), out, refused, count_of }
     }
 
     /// The same with another longest wait, over flights in the order they arrive.
@@ -120,8 +123,11 @@ impl Ride {
             faint: flight.faint,
         };
         let now = self.at(flight.at);
-        if let Err(why) = self.buffer.push(now, arrival) {
-            self.refused.push((flight.clone(), why));
+        match self.buffer.push(now, arrival) {
+            Ok(()) => {
+                self.count_of.insert(flight.id, self.buffer.counts().resyncs);
+            }
+            Err(why) => self.refused.push((flight.clone(), why)),
         }
         self.drain(flight.at);
     }

@@ -33,6 +33,9 @@ pub(super) const TRYING_AFTER: Duration = Duration::from_millis(200);
 /// Forks of one INVITE that are acknowledged and hung up; more cannot be meant seriously.
 pub(super) const MAX_STRAYS: usize = 16;
 
+/// The number of a re-INVITE, and the ACK to its 2xx once it is out.
+pub(super) type Reack = (u32, Option<(Way, Octets)>);
+
 /// One call of ours. What few calls have at any one time is in boxes.
 #[derive(Debug)]
 pub(super) struct Leg {
@@ -57,7 +60,7 @@ pub(super) struct Leg {
     /// What the call wants behind it.
     pub(super) next_change: Option<Wish>,
     /// Number of our last re-INVITE that got a 2xx, and the ACK to it once it is out, for its copies.
-    pub(super) reack: Option<Box<(u32, Option<(Way, Octets)>)>>,
+    pub(super) reack: Option<Box<Reack>>,
     /// Whether the far end is still there.
     pub(super) session: SessionTimer,
     /// The peer lists UPDATE in Allow.

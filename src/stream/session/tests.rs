@@ -734,5 +734,5 @@ fn orders_the_ring_cannot_take_stay_in_order_and_a_clear_overtakes_their_audio()
     world.session.give_back(first);
     world.session.handle(now, Input::Text(r#"{"event":"clear"}"#));
     world.drain();
-    assert_eq!(world.orders(), ["mark(0)", "clear"]);
+    assert_eq!(world.orders(), ["marks 0 to 0 and clear"]);
 }

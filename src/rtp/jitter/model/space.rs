@@ -107,10 +107,9 @@ impl Sender {
         match stretch.change {
             Change::Nothing => {}
             Change::Source(ssrc, seq, timestamp) => {
-                self.jump(seq);
-                (self.ssrc, self.timestamp) = (ssrc, timestamp);
+                (self.ssrc, self.seq, self.timestamp) = (ssrc, seq, timestamp);
             }
-            Change::Numbers(by) => self.jump(self.seq.wrapping_add(by)),
+            Change::Numbers(by) => self.seq = self.seq.wrapping_add(by),
             Change::Stamps(by) => self.timestamp = self.timestamp.wrapping_add(by),
             Change::Pause(ms) => self.pass(ms * 8),
             Change::Noise(ms) => {
@@ -126,13 +125,6 @@ impl Sender {
             self.send(stretch, Kind::Audio, stretch.samples);
             self.timestamp = at;
         }
-    }
-
-    /// The numbers jump, but not by half a turn: what is late from before that would be newer than what follows, and
-    /// nobody could tell.
-    fn jump(&mut self, to: u16) {
-        let half = to.wrapping_sub(self.seq).abs_diff(0x8000) < 512;
-        self.seq = if half { to.wrapping_add(1024) } else { to };
     }
 
     fn press(&mut self, stretch: &Stretch, packets: u64) {
@@ -156,9 +148,11 @@ fn check(flights: &[Flight], ride: &Ride) {
         let Out::Audio(octets) = item else { continue };
         let from = taken.iter().position(|flight| flight.at <= *at && flight.payload.ends_with(octets));
         let flight = taken.swap_remove(from.expect("what was taken, once"));
-        // Of one source and one count of numbers, none goes back.
+        // Of one source and one count of numbers, none goes back. What is late from before a jump back may begin another:
+        // it is ahead of what follows the jump, and nobody can tell.
         if let Some(last) = last.replace(flight)
             && last.ssrc == flight.ssrc
+            && ride.count_of.get(&last.id) == ride.count_of.get(&flight.id)
         {
             let step = flight.seq.wrapping_sub(last.seq) as i16;
             assert!(step > 0 || step.unsigned_abs() >= 64, "{} after {}", flight.seq, last.seq);
