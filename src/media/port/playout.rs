@@ -29,6 +29,8 @@ const WORTH: Duration = Duration::from_millis(4);
 /// A delay is cut by blocks of so many milliseconds, or messages would no longer fill whole ones; of silence within one
 /// block that is left out, so much at the most at a time.
 const BLOCK_MS: u32 = 20;
+/// A delay of whole blocks is seldom one to the microsecond: what is short of a block by this is one.
+const ABOUT: Duration = Duration::from_millis(1);
 const CUT_MS: u32 = 10;
 /// A queue that is fed again after so long was not starved: the bot had said all it wanted.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
@@ -315,7 +317,7 @@ impl Playout {
     /// The samples of the block that goes out at `at`, without silence that is too much; how many.
     fn next(&mut self, at: Instant, out: &mut [i16], end: &mut CoreEnd) -> usize {
         let block = self.rate.samples(BLOCK_MS);
-        if self.surplus == 0 && self.excess(at) >= Duration::from_millis(BLOCK_MS.into()) {
+        if self.surplus == 0 && self.excess(at) >= Duration::from_millis(BLOCK_MS.into()) - ABOUT {
             self.surplus = block;
         }
         if self.surplus == 0 || self.finish.is_some() {

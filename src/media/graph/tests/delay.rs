@@ -140,6 +140,18 @@ fn a_steady_bot_is_heard_a_few_milliseconds_after_its_messages() {
     }
 }
 
+/// The careful beginning is made up for in whole packets, whose number is not to hang on a fraction of a millisecond.
+#[test]
+fn a_first_message_that_was_more_punctual_than_all_that_follow_leaves_no_delay_behind() {
+    fn settles(_: &mut Entropy, due: u32) -> u32 {
+        if due < 400 { 0 } else { 300 }
+    }
+    let bot = Bot { length: 20, words: (5400, 400), seed: 1, late: settles };
+    let came = bot.talk(Duration::from_secs(20));
+    let (_, most) = came.from(Duration::from_secs(12));
+    assert!(most <= 12 * MS, "{most:?}");
+}
+
 #[test]
 fn a_bot_whose_messages_come_late_by_chance_is_heard_without_a_gap_as_late_as_they_come() {
     fn jitter(chance: &mut Entropy, _: u32) -> u32 {
