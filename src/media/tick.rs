@@ -5,10 +5,11 @@
 //!  dense:   │run│─rest 0.75 ms─►│─wait for RTP, until 1 ms─►│run│─rest─►│─wait─►│run│
 //! ```
 //!
-//! Wake-ups are what costs, more than the work: a core runs at most about once a millisecond for all its calls. While runs
-//! follow one another it rests from one to the next and finds all that came meanwhile. Who sends RTP sends that of many
-//! calls together, by a timer of its own: a run that waits a little for them takes all of them when they are fresh. When
-//! few calls are up it waits for what comes. No clock is read here: the worker does.
+//! Wake-ups are what costs, more than the work: with many calls up a core runs about once a millisecond for all of them.
+//! While runs follow one another it rests from one to the next and finds all that came meanwhile. Who sends RTP sends that
+//! of many calls together, by a timer of its own: a run that waits a little for them takes all of them when they are fresh.
+//! When few calls are up it waits for what comes, and a rest would be one wake-up more. No clock is read here: the worker
+//! does.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ pub const STEP: Duration = Duration::from_millis(1);
 const REST: Duration = Duration::from_micros(750);
 /// Runs no farther apart than this follow one another.
 const CLOSE: Duration = Duration::from_micros(1250);
+/// After so many that did, it rests between them.
+const STREAK: u32 = 4;
 /// Time of one sample of a graph, which runs at 8000 Hz.
 const SAMPLE: Duration = Duration::from_micros(125);
 
@@ -36,35 +39,30 @@ pub enum Pause {
 #[derive(Debug)]
 pub struct Grid {
     origin: Instant,
-    /// The last run that had work, and whether the one before was just before it.
+    /// The last run that had work, and how many followed one another up to it.
     last: Option<Instant>,
-    dense: bool,
+    streak: u32,
 }
 
 impl Grid {
     /// What is due waits for whole steps from `origin`, so that the blocks of many calls are run together.
     pub fn new(origin: Instant) -> Self {
-        Self { origin, last: None, dense: false }
+        Self { origin, last: None, streak: 0 }
     }
 
     /// What to do until the next run, when the earliest moment anything is due is `due`.
     pub fn pause(&self, now: Instant, due: Option<Instant>) -> Pause {
         match (self.last, due.map(|due| self.up(due))) {
-            (Some(last), _) if self.dense => Pause::Rest(last + REST, last + STEP),
+            (Some(last), _) if self.streak >= STREAK => Pause::Rest(last + REST, last + STEP),
             (last, Some(due)) if due <= now => Pause::Sleep(last.unwrap_or(now) + STEP), // never twice a step
             (_, due) => Pause::Wait(due),
         }
     }
 
-    /// After a wait: the moment to sleep on to, if the last run was just now.
-    pub fn hold(&self, now: Instant) -> Option<Instant> {
-        self.last.map(|last| last + REST).filter(|until| *until > now)
-    }
-
     /// A run is over, begun at `now`; `worked`: it had something to do.
     pub fn ran(&mut self, now: Instant, worked: bool) {
         let close = |last| now.saturating_duration_since(last) <= CLOSE;
-        self.dense = worked && self.last.is_some_and(close);
+        self.streak = if worked && self.last.is_some_and(close) { self.streak.saturating_add(1) } else { 0 };
         if worked {
             self.last = Some(now);
         }
@@ -198,13 +196,11 @@ mod tests {
     }
 
     #[test]
-    fn a_step_has_one_run() {
+    fn what_stays_due_is_run_again_a_step_later() {
         let origin = Instant::now();
         let mut grid = Grid::new(origin);
         grid.ran(origin + 5 * MS, true);
         let later = origin + 5 * MS + MS / 2;
-        assert_eq!(grid.hold(later), Some(origin + 5 * MS + REST));
-        assert_eq!(grid.hold(origin + 6 * MS), None);
         assert_eq!(grid.pause(later, Some(later - MS / 2)), Pause::Sleep(origin + 6 * MS));
     }
 
@@ -212,15 +208,19 @@ mod tests {
     fn runs_that_follow_one_another_rest_between_and_wait_a_little_for_rtp() {
         let origin = Instant::now();
         let mut grid = Grid::new(origin);
-        let (first, second) = (origin + 5 * MS, origin + 6 * MS + MS / 10);
-        grid.ran(first, true);
-        grid.ran(second, true);
-        let now = second + MS / 4;
-        assert_eq!(grid.pause(now, Some(origin + 30 * MS)), Pause::Rest(second + REST, second + STEP));
-        grid.ran(second + MS, false);
-        assert_eq!(grid.pause(second + MS, None), Pause::Wait(None));
-        grid.ran(second + 9 * MS, true);
-        assert_eq!(grid.pause(second + 9 * MS, None), Pause::Wait(None), "one alone");
+        for n in 0..STREAK {
+            grid.ran(origin + n * MS, true);
+            assert_eq!(
+                grid.pause(origin + n * MS, None),
+                Pause::Wait(None),
+                "a few, as a call that begins has"
+            );
+        }
+        let last = origin + STREAK * MS;
+        grid.ran(last, true);
+        assert_eq!(grid.pause(last + MS / 4, Some(origin + 30 * MS)), Pause::Rest(last + REST, last + STEP));
+        grid.ran(last + MS, false);
+        assert_eq!(grid.pause(last + MS, None), Pause::Wait(None), "nothing was found");
     }
 
     #[test]

@@ -271,10 +271,6 @@ impl Worker {
                 }
                 self.inbound.bell.disarm();
                 streams.into_iter().for_each(Streams::awake);
-                let now = Instant::now();
-                if let Some(until) = grid.hold(now) {
-                    std::thread::sleep(until.saturating_duration_since(now));
-                }
             }
         }
     }

@@ -273,7 +273,7 @@ impl Seat {
                 None => break,
             }
         }
-        Ok(())
+        wire.flush().map(drop)
     }
 
     fn deliver(&mut self) {

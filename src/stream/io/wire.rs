@@ -1,7 +1,8 @@
 //! One bot's socket once it is up: TCP, plain or in TLS, and the frames on it. Nothing here waits.
 //!
-//! One write a message: a frame goes to the socket from a buffer all streams of a thread share; only what the socket
-//! does not take is kept here, and until it has left nothing more is taken from the session.
+//! One write a turn: a frame goes to the socket from a buffer all streams of a thread share, in TLS with those that
+//! follow it at once; only what the socket does not take is kept here, and until it has left nothing more is taken from
+//! the session.
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::TcpStream;
@@ -13,6 +14,8 @@ use crate::stream::framing::{self, Broken, Item, Opcode, Reader};
 
 /// What is kept of the buffer for what the socket did not take.
 const KEPT: usize = 2048;
+/// Octets of frames that leave together, in TLS.
+const TOGETHER: usize = 4096;
 /// Octets read in one turn, so that a flood on one socket takes no time from the others.
 const SHARE: usize = 16 * 1024;
 /// What a bot that sends a code nobody may send is told (RFC 6455 §7.4.1).
@@ -28,6 +31,8 @@ pub(super) struct Wire {
     /// What was not taken of the last frame, from `at` on.
     rest: Vec<u8>,
     at: usize,
+    /// Octets of frames that are in TLS and wait for those that follow them; none once the socket has refused some.
+    together: usize,
     /// Octets the socket took.
     written: u64,
     /// The socket has an end, which it does not tell twice: it is to be read until that is reached.
@@ -80,6 +85,7 @@ impl Wire {
             inward: Inward { reader: Reader::new(most), reply: None, deaf: false },
             rest: Vec::new(),
             at: 0,
+            together: 0,
             written: 0,
             ending: false,
             closed: false,
@@ -111,7 +117,8 @@ impl Wire {
         frame: &mut Vec<u8>,
         mask: impl FnOnce() -> [u8; 4],
     ) -> io::Result<bool> {
-        if !self.flush()? {
+        let gathers = self.together > 0 && self.together < TOGETHER && self.rest.is_empty();
+        if !gathers && !self.flush()? {
             return Ok(false);
         }
         if let Some(reply) = self.inward.reply.take().filter(|_| !self.closed) {
@@ -124,7 +131,7 @@ impl Wire {
         Ok(!self.closed)
     }
 
-    /// Puts a message; `is_free` said it may be.
+    /// Puts a message; `is_free` said it may be. In TLS it leaves with the next `flush`, or when there is more than a few.
     pub(super) fn put(
         &mut self,
         opcode: Opcode,
@@ -133,7 +140,9 @@ impl Wire {
         mask: [u8; 4],
     ) -> io::Result<()> {
         framing::write(frame, opcode, payload, mask);
-        self.send(frame).map(drop)
+        self.take(frame)?;
+        self.together = if self.tls.is_some() { self.together + frame.len() } else { 0 };
+        Ok(())
     }
 
     /// Puts our close; nothing follows it.
@@ -148,8 +157,13 @@ impl Wire {
         self.closed = true;
     }
 
-    /// True: it has left.
+    /// True: it has left, and all before it.
     fn send(&mut self, frame: &[u8]) -> io::Result<bool> {
+        self.take(frame)?;
+        self.flush()
+    }
+
+    fn take(&mut self, frame: &[u8]) -> io::Result<()> {
         let taken = match &mut self.tls {
             Some(tls) => tls.writer().write(frame)?,
             None => unless_blocked((&self.tcp).write(frame))?.unwrap_or(0),
@@ -158,11 +172,12 @@ impl Wire {
         if let Some(rest) = frame.get(taken..).filter(|rest| !rest.is_empty()) {
             self.rest.extend_from_slice(rest);
         }
-        self.flush()
+        Ok(())
     }
 
     /// True: nothing waits any more.
-    fn flush(&mut self) -> io::Result<bool> {
+    pub(super) fn flush(&mut self) -> io::Result<bool> {
+        self.together = 0;
         loop {
             if let Some(tls) = &mut self.tls {
                 while tls.wants_write() {
