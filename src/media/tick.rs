@@ -19,8 +19,9 @@ pub const STEP: Duration = Duration::from_millis(1);
 const REST: Duration = Duration::from_micros(750);
 /// Runs no farther apart than this follow one another.
 const CLOSE: Duration = Duration::from_micros(1250);
-/// After so many that did, it rests between them.
+/// After so many that did, it rests between them; and again as soon as two do, so long after.
 const STREAK: u32 = 4;
+const WARM: Duration = Duration::from_millis(100);
 /// Time of one sample of a graph, which runs at 8000 Hz.
 const SAMPLE: Duration = Duration::from_micros(125);
 
@@ -42,21 +43,37 @@ pub struct Grid {
     /// The last run that had work, and how many followed one another up to it.
     last: Option<Instant>,
     streak: u32,
+    /// Until then it is busy, though a run may find nothing.
+    warm: Option<Instant>,
 }
 
 impl Grid {
     /// What is due waits for whole steps from `origin`, so that the blocks of many calls are run together.
     pub fn new(origin: Instant) -> Self {
-        Self { origin, last: None, streak: 0 }
+        Self { origin, last: None, streak: 0, warm: None }
     }
 
     /// What to do until the next run, when the earliest moment anything is due is `due`.
     pub fn pause(&self, now: Instant, due: Option<Instant>) -> Pause {
         match (self.last, due.map(|due| self.up(due))) {
-            (Some(last), _) if self.streak >= STREAK => Pause::Rest(last + REST, last + STEP),
+            (Some(last), _) if self.rests(now) => Pause::Rest(last + REST, last + STEP),
             (last, Some(due)) if due <= now => Pause::Sleep(last.unwrap_or(now) + STEP), // never twice a step
             (_, due) => Pause::Wait(due),
         }
+    }
+
+    /// After a wait: the moment to sleep on to, if it is busy and the last run was just now.
+    pub fn hold(&self, now: Instant) -> Option<Instant> {
+        let last = self.last.filter(|_| self.is_warm(now))?;
+        Some(last + REST).filter(|until| *until > now)
+    }
+
+    fn is_warm(&self, now: Instant) -> bool {
+        self.warm.is_some_and(|until| now < until)
+    }
+
+    fn rests(&self, now: Instant) -> bool {
+        self.streak >= if self.is_warm(now) { 1 } else { STREAK }
     }
 
     /// A run is over, begun at `now`; `worked`: it had something to do.
@@ -65,6 +82,9 @@ impl Grid {
         self.streak = if worked && self.last.is_some_and(close) { self.streak.saturating_add(1) } else { 0 };
         if worked {
             self.last = Some(now);
+        }
+        if self.rests(now) {
+            self.warm = Some(now + WARM);
         }
     }
 
@@ -221,6 +241,14 @@ mod tests {
         assert_eq!(grid.pause(last + MS / 4, Some(origin + 30 * MS)), Pause::Rest(last + REST, last + STEP));
         grid.ran(last + MS, false);
         assert_eq!(grid.pause(last + MS, None), Pause::Wait(None), "nothing was found");
+        let (next, busy) = (last + 9 * MS, last + 10 * MS);
+        grid.ran(next, true);
+        assert_eq!(grid.hold(next + MS / 4), Some(next + REST), "it is still busy");
+        grid.ran(busy, true);
+        assert_eq!(grid.pause(busy, None), Pause::Rest(busy + REST, busy + STEP));
+        let idle = busy + 500 * MS;
+        grid.ran(idle, true);
+        assert_eq!((grid.hold(idle), grid.pause(idle, None)), (None, Pause::Wait(None)), "no more");
     }
 
     #[test]

@@ -271,6 +271,10 @@ impl Worker {
                 }
                 self.inbound.bell.disarm();
                 streams.into_iter().for_each(Streams::awake);
+                let now = Instant::now();
+                if let Some(until) = grid.hold(now) {
+                    std::thread::sleep(until.saturating_duration_since(now));
+                }
             }
         }
     }
