@@ -60,7 +60,7 @@ pub enum StartError {
     /// The engine did not start.
     #[error("media: {0}")]
     Engine(#[from] EngineError),
-    /// A thread for streams did not start.
+    /// The system refused what a lane of streams waits by.
     #[error("stream: {0}")]
     Lanes(std::io::Error),
     /// A certificate or key cannot be used.

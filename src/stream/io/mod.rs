@@ -1,11 +1,11 @@
 //! The shell of a stream: reaches the bot, and carries messages between its socket, the session and the audio.
 //!
 //! ```text
-//!   run: a task ── name, TCP, TLS, upgrade ──► up ──► a seat in a lane: a thread beside each media core ──► over
+//!   run: a task ── name, TCP, TLS, upgrade ──► up ──► a seat in a lane: on its call's media core ──► over
 //! ```
 //!
 //! While the bot is being reached a stream is a task: that is rare, and all waiting. Once it is up it is none: what a
-//! stream costs then is being woken, and a lane is woken once a step for all its streams (`lane`).
+//! stream costs then is being woken, and a lane has its part of each step of its core, for all its streams (`lane`).
 #![allow(clippy::disallowed_methods)] // a shell: the only clock of this folder is `clock`
 
 mod acks;
