@@ -8,7 +8,7 @@
 //!         media core)      io: dial, TLS, upgrade, socket ──► bot
 //! ```
 //!
-//! While the bot is being reached a stream is a task; once it is up it has a seat in a lane, a thread beside each
+//! While the bot is being reached a stream is a task; once it is up it has a seat in a lane, a part of its call's
 //! media core (`io::lane` says why). The session is a pure core: `connected`, `start`, `media`, `dtmf`, `mark`,
 //! `clear`, `stop`; `framing` is the one below it.
 //!
