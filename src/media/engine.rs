@@ -226,8 +226,8 @@ fn station(
         attune(pinned, realtime);
         let (inbound, outbound) = inner;
         let chance = Entropy::from_os();
-        let (published, hails) = (shared, hails);
-        Worker { commands, inbound, left, outbound, poll, streams, hails, published, wait, chance }.run();
+        Worker { commands, inbound, left, outbound, poll, streams, hails, published: shared, wait, chance }
+            .run();
     };
     let thread = thread::Builder::new().name(format!("media-{core}")).spawn(work)?;
     let line = Line { to_worker: Some(to_worker), inbound };

@@ -25,7 +25,7 @@ use super::{Play, Reached, StreamSpec, Told};
 use crate::units::{Digit, SampleRate};
 
 /// Orders under way to the core; what waits beyond them waits with the session.
-pub(super) const ORDERS: usize = 32;
+const ORDERS: usize = 32;
 /// Orders kept free for `Clear` and `Finish`, so that they pass when audio is refused.
 const KEPT_FREE: usize = 8;
 /// Runs of marks, and digits, under way to the session.

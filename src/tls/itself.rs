@@ -4,11 +4,13 @@
 
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, Error, RootCertStore};
+
+use super::{Judge, Judged};
 
 /// Verifies servers against `roots`, and takes a certificate that is one of `own` for what it is.
 ///
@@ -19,7 +21,7 @@ pub fn servers(
     own: Vec<CertificateDer<'static>>,
 ) -> Result<Arc<dyn ServerCertVerifier>, VerifierBuilderError> {
     let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), super::provider()).build()?;
-    Ok(Arc::new(Itself { usual, own }))
+    Ok(Arc::new(Judged(Itself { usual, own })))
 }
 
 #[derive(Debug)]
@@ -28,8 +30,12 @@ struct Itself {
     own: Vec<CertificateDer<'static>>,
 }
 
-impl ServerCertVerifier for Itself {
-    fn verify_server_cert(
+impl Judge for Itself {
+    fn usual(&self) -> &dyn ServerCertVerifier {
+        &*self.usual
+    }
+
+    fn judge(
         &self,
         leaf: &CertificateDer<'_>,
         between: &[CertificateDer<'_>],
@@ -47,28 +53,6 @@ impl ServerCertVerifier for Itself {
             }
             verdict => verdict,
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.usual.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.usual.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.usual.supported_verify_schemes()
     }
 }
 

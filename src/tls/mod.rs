@@ -6,6 +6,7 @@
 mod clients;
 mod files;
 mod itself;
+mod judge;
 mod outward;
 mod validity;
 mod verified;
@@ -18,6 +19,7 @@ use rustls::{CipherSuite, SupportedCipherSuite};
 pub use clients::clients;
 pub use files::{FileError, authorities, certificates, private_key, system};
 pub use itself::servers;
+pub use judge::{Judge, Judged};
 pub use outward::{OutwardError, fault, outward};
 pub use validity::Validity;
 

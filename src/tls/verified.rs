@@ -4,11 +4,11 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::Error;
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-use super::Validity;
+use super::{Judge, Judged, Validity};
 
 /// Chains that are remembered; the oldest is forgotten for another.
 const CHAINS: usize = 32;
@@ -17,7 +17,7 @@ const OCTETS: usize = 16 * 1024;
 
 /// The verdict of `usual`, found again where it cannot have changed.
 pub(super) fn remembered(usual: Arc<dyn ServerCertVerifier>) -> Arc<dyn ServerCertVerifier> {
-    Arc::new(Verified { usual, chains: RwLock::default() })
+    Arc::new(Judged(Verified { usual, chains: RwLock::default() }))
 }
 
 #[derive(Debug)]
@@ -61,8 +61,12 @@ impl Chain {
     }
 }
 
-impl ServerCertVerifier for Verified {
-    fn verify_server_cert(
+impl Judge for Verified {
+    fn usual(&self) -> &dyn ServerCertVerifier {
+        &*self.usual
+    }
+
+    fn judge(
         &self,
         leaf: &CertificateDer<'_>,
         between: &[CertificateDer<'_>],
@@ -87,36 +91,6 @@ impl ServerCertVerifier for Verified {
         }
         Ok(verdict)
     }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.usual.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.usual.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        self.usual.requires_raw_public_keys()
-    }
-
-    fn root_hint_subjects(&self) -> Option<&[rustls::DistinguishedName]> {
-        self.usual.root_hint_subjects()
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.usual.supported_verify_schemes()
-    }
 }
 
 #[cfg(test)]
@@ -134,8 +108,12 @@ mod tests {
     #[derive(Debug)]
     struct Counted(Arc<WebPkiServerVerifier>, Arc<AtomicUsize>);
 
-    impl ServerCertVerifier for Counted {
-        fn verify_server_cert(
+    impl Judge for Counted {
+        fn usual(&self) -> &dyn ServerCertVerifier {
+            &*self.0
+        }
+
+        fn judge(
             &self,
             leaf: &CertificateDer<'_>,
             between: &[CertificateDer<'_>],
@@ -145,28 +123,6 @@ mod tests {
         ) -> Result<ServerCertVerified, Error> {
             self.1.fetch_add(1, Ordering::Relaxed);
             self.0.verify_server_cert(leaf, between, name, ocsp, now)
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signed: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            self.0.verify_tls12_signature(message, certificate, signed)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signed: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            self.0.verify_tls13_signature(message, certificate, signed)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.0.supported_verify_schemes()
         }
     }
 
@@ -190,7 +146,7 @@ mod tests {
             let usual =
                 WebPkiServerVerifier::builder_with_provider(Arc::new(roots), super::super::provider());
             let asked = Arc::new(AtomicUsize::new(0));
-            let counted = Counted(usual.build().expect("a verifier"), Arc::clone(&asked));
+            let counted = Judged(Counted(usual.build().expect("a verifier"), Arc::clone(&asked)));
             Self { verifier: remembered(Arc::new(counted)), asked }
         }
 
@@ -252,7 +208,7 @@ mod tests {
         // the same leaf with ever another certificate behind it is another chain
         for count in 0..CHAINS + 5 {
             let between: Vec<_> = others.iter().cycle().take(count).cloned().collect();
-            let verdict = verified.verify_server_cert(&leaf, &between, &name, &[], now);
+            let verdict = verified.judge(&leaf, &between, &name, &[], now);
             assert!(verdict.is_ok(), "{verdict:?}");
         }
         assert!(verified.chains.read().expect("whole").len() <= CHAINS);

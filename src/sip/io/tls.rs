@@ -4,14 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, verify_server_name};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, Error, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::tls::{self, FileError};
+use crate::tls::{self, FileError, Judge, Judged};
 
 /// PEM files (`sip.tls.*`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -105,7 +105,8 @@ impl Tls {
         let (client, servers) = current.client.as_ref()?;
         let mut config = Arc::clone(client);
         if names.len() > 1 {
-            let any: Arc<dyn ServerCertVerifier> = Arc::new(AnyOf { usual: Arc::clone(servers), names });
+            let any: Arc<dyn ServerCertVerifier> =
+                Arc::new(Judged(AnyOf { usual: Arc::clone(servers), names }));
             Arc::make_mut(&mut config).dangerous().set_certificate_verifier(any);
         }
         Some((TlsConnector::from(config), first))
@@ -214,8 +215,12 @@ struct AnyOf {
     names: Vec<ServerName<'static>>,
 }
 
-impl ServerCertVerifier for AnyOf {
-    fn verify_server_cert(
+impl Judge for AnyOf {
+    fn usual(&self) -> &dyn ServerCertVerifier {
+        &*self.usual
+    }
+
+    fn judge(
         &self,
         leaf: &CertificateDer<'_>,
         between: &[CertificateDer<'_>],
@@ -226,27 +231,5 @@ impl ServerCertVerifier for AnyOf {
         let certificate = ParsedCertificate::try_from(leaf)?;
         let fits = self.names.iter().find(|name| verify_server_name(&certificate, name).is_ok());
         self.usual.verify_server_cert(leaf, between, fits.unwrap_or(first), ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.usual.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.usual.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.usual.supported_verify_schemes()
     }
 }
